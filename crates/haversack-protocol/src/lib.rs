@@ -1,0 +1,35 @@
+//! What both sides of Haversack's wire agree on: typed ids, the schema, frames, messages, limits, codes, versions.
+//!
+//! Holds no CRDT, no SQL and no async code, and decides nothing: it names things and moves them through bytes.
+//! Serves the promises "an answer is an acknowledgement only when it is framed as ours" and "limits on everything".
+
+mod code;
+mod cursor;
+mod frame;
+mod ids;
+pub mod limits;
+mod pull;
+mod push;
+pub mod schema;
+mod time;
+mod verdict;
+mod version;
+
+pub use code::{Action, Class, Code};
+pub use cursor::{Cursor, CursorBody};
+pub use frame::{Frame, FrameKind, FrameRefusal, MEDIA_TYPE, decode_frames, encode_frame};
+pub use ids::{
+    ChangeHash, ChangeSetId, DeviceId, IdRefusal, InstallationId, PrincipalId, RecordId, ServerId, StoreId,
+    TenantId,
+};
+pub use pull::{
+    AcceptedRow, Assignment, DeviceRow, EndBody, HelloBody, LogPart, LogRow, PageBody, PartChange,
+    RejectedRow, RowOrigin, ServerChange,
+};
+pub use push::{
+    DeviceReply, DeviceRequest, Hint, HintBody, ProblemBody, PushedChangeSet, PushedPart, SyncRequest,
+};
+pub use schema::{CollectionSchema, FieldKind, FieldSchema, Role, Schema, SchemaRefusal, json_depth};
+pub use time::{CivilRefusal, UnixMillis, check_date};
+pub use verdict::Rejection;
+pub use version::{PROTOCOL_MAX, PROTOCOL_MIN, ProtocolRange};

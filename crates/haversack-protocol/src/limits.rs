@@ -1,0 +1,76 @@
+//! Every bound of the wire and of a record, with its unit and its reason.
+//!
+//! Both sides read these constants; the server may announce smaller ones, never larger.
+
+/// Change sets in one push. A phone on a bad line then loses at most a few seconds of upload.
+pub const CHANGE_SETS_PER_PUSH_MAX: usize = 256;
+/// Compressed bytes of one request or response body.
+pub const BODY_COMPRESSED_BYTES_MAX: usize = 1024 * 1024;
+/// Compressed bytes a client aims at when it sizes a push.
+pub const PUSH_BYTES_TARGET: usize = 512 * 1024;
+/// Bytes of one body after decompression.
+pub const BODY_RAW_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of one pull page before compression; a page never splits a change set, so one set may exceed it.
+pub const PAGE_BYTES_TARGET: usize = 512 * 1024;
+/// Log rows in one pull page.
+pub const PAGE_ROWS_MAX: usize = 1024;
+/// Bytes of one change. Larger ones are refused before parsing.
+pub const CHANGE_BYTES_MAX: usize = 64 * 1024;
+/// Operations in one change: bounds every run-length column before it is expanded.
+pub const CHANGE_OPS_MAX: u64 = 256;
+/// Predecessors in one change: each op may close every visible value of its key.
+pub const CHANGE_PREDECESSORS_MAX: u64 = CHANGE_OPS_MAX * HEADS_MAX as u64;
+/// Dependencies of one change.
+pub const DEPS_MAX: usize = 64;
+/// Heads of one record before an honest edit could need more than [`DEPS_MAX`] dependencies.
+pub const HEADS_MAX: usize = 64;
+/// Heads above which the server closes a record with an empty merge.
+pub const HEADS_BEFORE_MERGE: usize = 32;
+/// Bytes of a saved record.
+pub const RECORD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a key in a record, prefix included.
+pub const KEY_BYTES_MAX: usize = 128;
+/// Bytes of a text or bytes value.
+pub const TEXT_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a decimal value.
+pub const DECIMAL_BYTES_MAX: usize = 64;
+/// Bytes of one element of a set.
+pub const SET_ELEMENT_BYTES_MAX: usize = 64;
+/// Elements of one set field.
+pub const SET_ELEMENTS_MAX: usize = 128;
+/// Absolute size of one counter step; keeps any honest sum far from the edge of 64 bits.
+pub const COUNTER_STEP_MAX: i64 = 1 << 31;
+/// Records one change set may touch.
+pub const PARTS_PER_CHANGE_SET_MAX: usize = 32;
+/// Change sets one change set may be declared `after`.
+pub const AFTER_MAX: usize = 32;
+/// Bytes of a server id.
+pub const SERVER_ID_BYTES_MAX: usize = 64;
+/// Bytes of a tenant or principal name.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Bytes of a cursor.
+pub const CURSOR_BYTES_MAX: usize = 1024;
+/// Bytes of an override's reason.
+pub const REASON_BYTES_MAX: usize = 1024;
+/// Nesting depth of any JSON document we read.
+pub const JSON_DEPTH_MAX: usize = 16;
+/// Bytes of a schema or rules file.
+pub const SCHEMA_BYTES_MAX: usize = 1024 * 1024;
+/// Collections in a schema.
+pub const COLLECTIONS_MAX: usize = 64;
+/// Fields in a collection.
+pub const FIELDS_MAX: usize = 128;
+/// Pending change sets in an outbox; above it new edits are refused and the older ones stay safe.
+pub const OUTBOX_ENTRIES_MAX: u64 = 100_000;
+/// Records one list call may return.
+pub const LIST_LIMIT_MAX: u32 = 10_000;
+/// Times a held change set is sent again before it is parked.
+pub const HOLDS_MAX: u32 = 3;
+/// First pause after a failed request, in milliseconds; doubled each time, drawn with full jitter.
+pub const BACKOFF_BASE_MS: u64 = 500;
+/// Longest pause between two tries, in milliseconds.
+pub const BACKOFF_MAX_MS: u64 = 5 * 60 * 1000;
+/// Longest `Retry-After` that is believed, in milliseconds.
+pub const RETRY_AFTER_MAX_MS: u64 = 60 * 60 * 1000;
+/// Failures of the same batch without a verdict before it is split in halves.
+pub const FAILURES_BEFORE_SPLIT: u32 = 4;
