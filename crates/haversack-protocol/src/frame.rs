@@ -262,21 +262,11 @@ mod tests {
     fn an_unknown_critical_kind_asks_for_an_upgrade_and_an_optional_one_is_skipped() {
         let mut unknown = message("x");
         unknown[4] = 0x70;
-        let crc = checksum(
-            0x70,
-            unknown[5],
-            &unknown[6..14],
-            &unknown[18..18 + unknown[6] as usize],
-        );
+        let crc = checksum(0x70, unknown[5], &unknown[6..14], &unknown[18..18 + unknown[6] as usize]);
         unknown[14..18].copy_from_slice(&crc.to_le_bytes());
         assert_eq!(decode_frames(&unknown), Err(FrameRefusal::UnknownKind(0x70)));
         unknown[4] = 0x90;
-        let crc = checksum(
-            0x90,
-            unknown[5],
-            &unknown[6..14],
-            &unknown[18..18 + unknown[6] as usize],
-        );
+        let crc = checksum(0x90, unknown[5], &unknown[6..14], &unknown[18..18 + unknown[6] as usize]);
         unknown[14..18].copy_from_slice(&crc.to_le_bytes());
         assert_eq!(decode_frames(&unknown).map(|frames| frames.len()), Ok(1));
     }

@@ -1,0 +1,379 @@
+//! The admission of one record's part of a pushed change set: identity, schema, rights, replay, reload.
+//!
+//! Automerge is safe on its own documents, not on foreign changes: forged ones of a hundred bytes panic it or make a
+//! record unloadable for ever. Nothing foreign touches a record before it went through here; the clone that did is
+//! swapped in only afterwards. A refusal concerns that one change set.
+
+use std::collections::BTreeSet;
+
+use automerge::legacy::{Key as OpKey, ObjectId, OpType};
+use automerge::transaction::Transactable;
+use automerge::{ActorId, Change, ExpandedChange, ROOT, ScalarValue};
+use haversack_protocol::limits::COUNTER_STEP_MAX;
+use haversack_protocol::{
+    ChangeHash, Code, CollectionSchema, DeviceId, FieldKind, PrincipalId, PushedPart, Rejection, Role,
+};
+
+use super::gate::{ChunkHeader, inspect};
+use crate::override_mark::Mark;
+use crate::record::document::{contained, hash_in, hash_out};
+use crate::record::{Document, DocumentRefusal, Key, Value, check_value};
+
+/// Length of the actors devices use: device id and generation.
+const DEVICE_ACTOR_BYTES: usize = 12;
+
+/// Whose change it is and what they may do, as the server knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Author<'a> {
+    /// Device of the request.
+    pub device: DeviceId,
+    /// Whom its token speaks for.
+    pub principal: &'a PrincipalId,
+    /// That principal's role now.
+    pub role: Role,
+}
+
+/// One thing a change does to a record.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Write {
+    /// Puts a value into a register, or clears it.
+    Register {
+        /// Field.
+        field: String,
+        /// Value; `None` clears.
+        value: Option<Value>,
+    },
+    /// Adds or removes an element.
+    Member {
+        /// Field.
+        field: String,
+        /// Element.
+        element: String,
+        /// Added, else removed.
+        is_added: bool,
+    },
+    /// Steps a counter.
+    Step {
+        /// Field.
+        field: String,
+        /// Step.
+        by: i64,
+    },
+    /// Puts or releases an override mark.
+    Mark {
+        /// Field.
+        field: String,
+        /// Mark; `None` releases.
+        mark: Option<Mark>,
+    },
+    /// Deletes or restores the record.
+    Deleted(bool),
+}
+
+/// A part that passed.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// The record with the change in it.
+    pub document: Document,
+    /// The same, saved and proven to load.
+    pub saved: Vec<u8>,
+    /// Hash of the change.
+    pub hash: ChangeHash,
+    /// What it does.
+    pub writes: Vec<Write>,
+}
+
+/// Why a part does not pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdmissionRefusal {
+    /// Final: roll back.
+    Rejected(Rejection),
+    /// Not final: these dependencies are not in the record.
+    Missing(Vec<ChangeHash>),
+}
+
+impl From<Code> for AdmissionRefusal {
+    fn from(code: Code) -> Self {
+        Self::Rejected(Rejection::of(code))
+    }
+}
+
+fn at(code: Code, collection: &str, field: &str) -> AdmissionRefusal {
+    AdmissionRefusal::Rejected(Rejection::of(code).at(collection, field))
+}
+
+/// Admits one part against the record as it stands (`None`: the record does not exist).
+///
+/// # Errors
+/// [`AdmissionRefusal`]; nothing given was changed.
+pub fn admit(
+    before: Option<&Document>,
+    part: &PushedPart,
+    (collection_name, collection): (&str, &CollectionSchema),
+    schema_version: u32,
+    author: Author<'_>,
+) -> Result<Admitted, AdmissionRefusal> {
+    let header = inspect(&part.change).map_err(|_| Code::Malformed)?;
+    let nothing = Document::empty();
+    let document = check_identity(before, part, &header, author).map(|known| known.unwrap_or(&nothing))?;
+    let change = parse(&part.change)?;
+    let reader =
+        OpReader { collection_name, collection, schema_version, author, creates: part.collection.is_some() };
+    let expanded = decode(&change)?;
+    let writes = reader.read(&expanded)?;
+    if reader.creates {
+        reader.check_required(&writes)?;
+    }
+    replay(document, &change, &expanded)?;
+    let (document, saved) = apply(document, change).map_err(|refusal| match refusal {
+        DocumentRefusal::TooLarge => Code::Limit,
+        _ => Code::Malformed,
+    })?;
+    Ok(Admitted { document, saved, hash: header.hash, writes })
+}
+
+fn parse(bytes: &[u8]) -> Result<Change, AdmissionRefusal> {
+    contained(|| Change::from_bytes(bytes.to_vec()).map_err(|_| DocumentRefusal::Unreadable))
+        .map_err(|_| Code::Malformed.into())
+}
+
+fn decode(change: &Change) -> Result<ExpandedChange, AdmissionRefusal> {
+    contained(|| Ok(change.decode())).map_err(|_| Code::Malformed.into())
+}
+
+/// Actor of this device, next sequence number, known dependencies, and the one start that follows from them.
+fn check_identity<'a>(
+    before: Option<&'a Document>,
+    part: &PushedPart,
+    header: &ChunkHeader,
+    author: Author<'_>,
+) -> Result<Option<&'a Document>, AdmissionRefusal> {
+    let is_device_actor =
+        header.actor.len() == DEVICE_ACTOR_BYTES && header.actor.starts_with(author.device.as_bytes());
+    let is_creation = part.collection.is_some();
+    // Only a creation may stand on nothing; else any record could be given a second root.
+    if !is_device_actor || is_creation != header.deps.is_empty() || is_creation == before.is_some() {
+        return Err(Code::Identity.into());
+    }
+    let Some(document) = before else {
+        let is_first = header.sequence == 1 && header.start_op == 1;
+        return if is_first { Ok(None) } else { Err(Code::Identity.into()) };
+    };
+    let missing = document.missing(&header.deps);
+    if !missing.is_empty() {
+        return Err(AdmissionRefusal::Missing(missing));
+    }
+    let greatest = |hash: &ChangeHash| {
+        document.inner.get_change_meta_by_hash(&hash_in(hash)).map_or(0, |change| change.max_op)
+    };
+    let start_op = header.deps.iter().map(greatest).max().unwrap_or(0) + 1;
+    let actor = ActorId::from(header.actor.as_slice());
+    let changes = document.inner.get_changes_meta(&[]);
+    let last = changes.iter().filter(|change| *change.actor == actor).map(|change| change.seq).max();
+    if header.start_op != start_op || header.sequence != last.unwrap_or(0) + 1 {
+        return Err(Code::Identity.into());
+    }
+    Ok(Some(document))
+}
+
+/// Reads operations as writes, checking each against the schema and the author's rights.
+struct OpReader<'a> {
+    collection_name: &'a str,
+    collection: &'a CollectionSchema,
+    schema_version: u32,
+    author: Author<'a>,
+    creates: bool,
+}
+
+impl OpReader<'_> {
+    fn read(&self, change: &ExpandedChange) -> Result<Vec<Write>, AdmissionRefusal> {
+        let mut writes = Vec::new();
+        for op in &change.operations {
+            let OpKey::Map(key) = &op.key else { return Err(Code::Malformed.into()) };
+            if op.obj != ObjectId::Root || op.insert {
+                return Err(Code::Malformed.into());
+            }
+            let Some(key) = Key::parse(key) else { return Err(Code::Schema.into()) };
+            writes.extend(self.read_op(key, &op.action)?);
+        }
+        Ok(writes)
+    }
+
+    fn read_op(&self, key: Key<'_>, action: &OpType) -> Result<Option<Write>, AdmissionRefusal> {
+        match (key, action) {
+            (Key::Version, OpType::Put(ScalarValue::Int(version)))
+                if self.creates && *version == i64::from(self.schema_version) =>
+            {
+                Ok(None)
+            }
+            (Key::Deleted, OpType::Put(ScalarValue::Boolean(true))) => {
+                self.may_write("_deleted", &[])?;
+                Ok(Some(Write::Deleted(true)))
+            }
+            (Key::Deleted, OpType::Delete) => {
+                self.may_write("_deleted", &[])?;
+                Ok(Some(Write::Deleted(false)))
+            }
+            (Key::Register(field), _) => self.read_register(field, action),
+            (Key::Counter(field), _) => self.read_counter(field, action),
+            (Key::Member(field, element), _) => self.read_member(field, element, action).map(Some),
+            (Key::Override(field), _) => self.read_mark(field, action),
+            _ => Err(Code::Schema.into()),
+        }
+    }
+
+    /// A register is cleared by a Null; a delete only ever precedes the put of the same value, and replay sees both.
+    fn read_register(&self, name: &str, action: &OpType) -> Result<Option<Write>, AdmissionRefusal> {
+        let refuse = || at(Code::Schema, self.collection_name, name);
+        let field =
+            self.collection.field(name).filter(|field| field.kind.is_register()).ok_or_else(refuse)?;
+        self.may_write(name, &field.write)?;
+        match action {
+            OpType::Delete => Ok(None),
+            OpType::Put(ScalarValue::Null) if !field.required => {
+                Ok(Some(Write::Register { field: name.to_owned(), value: None }))
+            }
+            OpType::Put(scalar) => {
+                let value = Value::from_scalar(field.kind, scalar).ok_or_else(refuse)?;
+                check_value(field, &value).map_err(|_| refuse())?;
+                Ok(Some(Write::Register { field: name.to_owned(), value: Some(value) }))
+            }
+            _ => Err(refuse()),
+        }
+    }
+
+    fn read_counter(&self, name: &str, action: &OpType) -> Result<Option<Write>, AdmissionRefusal> {
+        let refuse = || at(Code::Schema, self.collection_name, name);
+        let is_counter =
+            |field: &&_| matches!(field, haversack_protocol::FieldSchema { kind: FieldKind::Counter, .. });
+        let field = self.collection.field(name).filter(is_counter).ok_or_else(refuse)?;
+        match action {
+            OpType::Put(ScalarValue::Counter(zero)) if self.creates && i64::from(zero) == 0 => Ok(None),
+            OpType::Increment(by) if by.unsigned_abs() <= COUNTER_STEP_MAX.unsigned_abs() => {
+                self.may_write(name, &field.write)?;
+                Ok(Some(Write::Step { field: name.to_owned(), by: *by }))
+            }
+            _ => Err(refuse()),
+        }
+    }
+
+    fn read_member(&self, name: &str, element: &str, action: &OpType) -> Result<Write, AdmissionRefusal> {
+        let refuse = || at(Code::Schema, self.collection_name, name);
+        let field =
+            self.collection.field(name).filter(|field| field.kind == FieldKind::Set).ok_or_else(refuse)?;
+        self.may_write(name, &field.write)?;
+        let is_added = match action {
+            OpType::Put(ScalarValue::Bytes(tag)) if tag.len() == 16 => true,
+            OpType::Delete => false,
+            _ => return Err(refuse()),
+        };
+        Ok(Write::Member { field: name.to_owned(), element: element.to_owned(), is_added })
+    }
+
+    fn read_mark(&self, name: &str, action: &OpType) -> Result<Option<Write>, AdmissionRefusal> {
+        let refuse = |code| at(code, self.collection_name, name);
+        let field = self.collection.field(name).ok_or_else(|| refuse(Code::Schema))?;
+        if !self.collection.overrides.contains(&self.author.role) {
+            return Err(refuse(Code::Forbidden));
+        }
+        match action {
+            OpType::Delete => Ok(Some(Write::Mark { field: name.to_owned(), mark: None })),
+            OpType::Put(scalar) => {
+                let mark = Mark::from_scalar(scalar).ok_or_else(|| refuse(Code::Schema))?;
+                mark.check(field).map_err(|_| refuse(Code::Schema))?;
+                if mark.by != *self.author.principal || mark.role != self.author.role {
+                    return Err(refuse(Code::Identity));
+                }
+                Ok(Some(Write::Mark { field: name.to_owned(), mark: Some(mark) }))
+            }
+            _ => Err(refuse(Code::Schema)),
+        }
+    }
+
+    fn may_write(&self, field: &str, roles: &[Role]) -> Result<(), AdmissionRefusal> {
+        let may = |roles: &[Role]| roles.is_empty() || roles.contains(&self.author.role);
+        if may(roles) && may(&self.collection.write) {
+            Ok(())
+        } else {
+            Err(at(Code::Forbidden, self.collection_name, field))
+        }
+    }
+
+    fn check_required(&self, writes: &[Write]) -> Result<(), AdmissionRefusal> {
+        let is_set = |name: &str| {
+            writes
+                .iter()
+                .any(|write| matches!(write, Write::Register { field, value: Some(_) } if field == name))
+        };
+        let mut required = self.collection.fields.iter().filter(|(_, field)| field.required);
+        match required.find(|(name, _)| !is_set(name)) {
+            Some((name, _)) => Err(at(Code::Schema, self.collection_name, name)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Runs the operations again at the change's own dependencies; only an identical hash is admitted.
+fn replay(document: &Document, change: &Change, expanded: &ExpandedChange) -> Result<(), AdmissionRefusal> {
+    let base: BTreeSet<_> = change.deps().iter().copied().map(hash_out).collect();
+    let again = contained(|| {
+        document.at(&base)?.transact(change.actor_id().clone(), |tx| {
+            for op in &expanded.operations {
+                let OpKey::Map(key) = &op.key else { return Err(DocumentRefusal::Unreadable) };
+                match &op.action {
+                    OpType::Put(value) => tx.put(ROOT, key.as_str(), value.clone())?,
+                    OpType::Delete => tx.delete(ROOT, key.as_str())?,
+                    OpType::Increment(by) => tx.increment(ROOT, key.as_str(), *by)?,
+                    _ => return Err(DocumentRefusal::Unreadable),
+                }
+            }
+            Ok(())
+        })
+    });
+    match again {
+        Ok(Some(authored)) if authored.hash == hash_out(change.hash()) => Ok(()),
+        _ => Err(Code::Malformed.into()),
+    }
+}
+
+fn apply(document: &Document, change: Change) -> Result<(Document, Vec<u8>), DocumentRefusal> {
+    contained(|| {
+        let mut document = document.clone();
+        document.inner.apply_changes([change])?;
+        let saved = document.save_checked()?;
+        Ok((document, saved))
+    })
+}
+
+/// Admits a change the server sent, on a device: bytes, dependencies, shape, then apply to a clone. No replay: its
+/// cost grows with the history, and the server did it. Save with [`Document::save_checked`] once all of a page is in.
+///
+/// # Errors
+/// [`DocumentRefusal`]; the record given is untouched, and only this record is concerned.
+pub fn admit_from_server(before: &Document, bytes: &[u8]) -> Result<(Document, ChangeHash), DocumentRefusal> {
+    let header = inspect(bytes).map_err(|_| DocumentRefusal::Unreadable)?;
+    if before.contains(&header.hash) {
+        return Ok((before.clone(), header.hash));
+    }
+    if !before.missing(&header.deps).is_empty() {
+        return Err(DocumentRefusal::MissingDependency);
+    }
+    if header.deps.is_empty() && !before.heads().is_empty() {
+        return Err(DocumentRefusal::Unreadable);
+    }
+    contained(|| {
+        let change = Change::from_bytes(bytes.to_vec()).map_err(|_| DocumentRefusal::Unreadable)?;
+        let is_flat = |op: &automerge::legacy::Op| {
+            matches!(op.key, OpKey::Map(_))
+                && op.obj == ObjectId::Root
+                && matches!(op.action, OpType::Put(_) | OpType::Delete | OpType::Increment(_))
+        };
+        if !change.decode().operations.iter().all(is_flat) {
+            return Err(DocumentRefusal::Unreadable);
+        }
+        let mut document = before.clone();
+        document.inner.apply_changes([change])?;
+        Ok((document, header.hash))
+    })
+}

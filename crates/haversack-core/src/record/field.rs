@@ -1,0 +1,376 @@
+//! Field values: what a field of each kind may hold, and its forms in a document and in JSON.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use automerge::ScalarValue;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use haversack_protocol::limits::{
+    COUNTER_STEP_MAX, DECIMAL_BYTES_MAX, SET_ELEMENT_BYTES_MAX, SET_ELEMENTS_MAX, TEXT_BYTES_MAX,
+};
+use haversack_protocol::{FieldKind, FieldSchema, RecordId, ServerId, UnixMillis, check_date};
+use serde_json::{Value as Json, json};
+
+/// Another record, by either of its names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, minicbor::Encode, minicbor::Decode)]
+pub enum Reference {
+    /// By its record id; temporary once the record has a server id.
+    #[n(0)]
+    Record(#[n(0)] RecordId),
+    /// By its server id.
+    #[n(1)]
+    Server(#[n(0)] ServerId),
+}
+
+impl Reference {
+    /// Reads either name: a UUID is a record id, anything else a server id.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.parse() {
+            Ok(record) => Some(Self::Record(record)),
+            Err(_) => ServerId::new(text).ok().map(Self::Server),
+        }
+    }
+
+    fn to_document(&self) -> String {
+        match self {
+            Self::Record(record) => format!("t:{record}"),
+            Self::Server(id) => format!("s:{id}"),
+        }
+    }
+
+    fn from_document(text: &str) -> Option<Self> {
+        match text.split_at_checked(2)? {
+            ("t:", id) => id.parse().ok().map(Self::Record),
+            ("s:", id) => ServerId::new(id).ok().map(Self::Server),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Record(record) => record.fmt(f),
+            Self::Server(id) => id.fmt(f),
+        }
+    }
+}
+
+/// The value of a field.
+#[derive(Clone, Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
+pub enum Value {
+    /// Unicode text, kept as given (no normal form is forced).
+    #[n(0)]
+    Text(#[n(0)] String),
+    /// Whole number.
+    #[n(1)]
+    Integer(#[n(0)] i64),
+    /// Finite float.
+    #[n(2)]
+    Float(#[n(0)] f64),
+    /// True or false.
+    #[n(3)]
+    Boolean(#[n(0)] bool),
+    /// Instant.
+    #[n(4)]
+    Instant(#[n(0)] UnixMillis),
+    /// `YYYY-MM-DD`.
+    #[n(5)]
+    Date(#[n(0)] String),
+    /// Decimal digits, kept as given.
+    #[n(6)]
+    Decimal(#[n(0)] String),
+    /// Raw bytes.
+    #[n(7)]
+    Bytes(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// Another record.
+    #[n(8)]
+    Reference(#[n(0)] Reference),
+    /// Sum of steps.
+    #[n(9)]
+    Counter(#[n(0)] i64),
+    /// Members of a set.
+    #[n(10)]
+    Set(#[n(0)] BTreeSet<String>),
+}
+
+/// Why a value does not fit its field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ValueRefusal {
+    /// Another kind than the field's.
+    #[error("expects {expected:?}")]
+    Kind {
+        /// The field's kind.
+        expected: FieldKind,
+    },
+    /// Longer than the field or any field may be.
+    #[error("longer than {max} bytes")]
+    TooLong {
+        /// Greatest length in bytes.
+        max: usize,
+    },
+    /// Holds a NUL character, which no later system stores faithfully.
+    #[error("holds a NUL character")]
+    Nul,
+    /// NaN or infinite.
+    #[error("not a finite number")]
+    NotFinite,
+    /// Below the field's `min` or above its `max`.
+    #[error("outside the allowed range")]
+    Range,
+    /// Not one of the allowed texts.
+    #[error("not one of the allowed values")]
+    OneOf,
+    /// Not a date, instant, decimal or reference of the documented form.
+    #[error("not of the documented form")]
+    Form,
+    /// More members than a set may have.
+    #[error("more than {SET_ELEMENTS_MAX} elements")]
+    TooMany,
+    /// A counter step of more than 2^31.
+    #[error("a counter step is at most 2^31 either way")]
+    Step,
+}
+
+fn is_decimal(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let leads_with_zero = whole.len() > 1 && whole.starts_with('0');
+    text.len() <= DECIMAL_BYTES_MAX && plain(whole) && plain(fraction) && !leads_with_zero
+}
+
+fn check_text(text: &str, max: usize) -> Result<(), ValueRefusal> {
+    if text.len() > max {
+        return Err(ValueRefusal::TooLong { max });
+    }
+    if text.contains('\0') { Err(ValueRefusal::Nul) } else { Ok(()) }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a bound is compared, not stored")]
+fn as_number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(n) => Some(*n as f64),
+        Value::Float(n) => Some(*n),
+        Value::Decimal(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Checks a value against its field: kind, form, size, range, allowed texts.
+///
+/// # Errors
+/// [`ValueRefusal`]; the value itself is never part of it.
+pub fn check_value(field: &FieldSchema, value: &Value) -> Result<(), ValueRefusal> {
+    if value.kind() != field.kind {
+        return Err(ValueRefusal::Kind { expected: field.kind });
+    }
+    let max = field.max_bytes.unwrap_or(TEXT_BYTES_MAX).min(TEXT_BYTES_MAX);
+    match value {
+        Value::Text(text) => {
+            check_text(text, max)?;
+            if !field.one_of.is_empty() && !field.one_of.contains(text) {
+                return Err(ValueRefusal::OneOf);
+            }
+        }
+        Value::Bytes(bytes) if bytes.len() > max => return Err(ValueRefusal::TooLong { max }),
+        Value::Float(number) if !number.is_finite() => return Err(ValueRefusal::NotFinite),
+        Value::Date(text) => drop(check_date(text).map_err(|_| ValueRefusal::Form)?),
+        Value::Instant(at) if !at.is_civil() => return Err(ValueRefusal::Form),
+        Value::Decimal(text) if !is_decimal(text) => return Err(ValueRefusal::Form),
+        Value::Counter(step) if step.unsigned_abs() > COUNTER_STEP_MAX.unsigned_abs() => {
+            return Err(ValueRefusal::Step);
+        }
+        Value::Set(elements) => {
+            if elements.len() > SET_ELEMENTS_MAX {
+                return Err(ValueRefusal::TooMany);
+            }
+            elements.iter().try_for_each(|element| check_element(element))?;
+        }
+        _ => {}
+    }
+    let below = |n: f64| field.min.is_some_and(|min| n < min);
+    let above = |n: f64| field.max.is_some_and(|max| n > max);
+    match as_number(value) {
+        Some(n) if below(n) || above(n) => Err(ValueRefusal::Range),
+        _ => Ok(()),
+    }
+}
+
+/// Checks one element of a set.
+pub(crate) fn check_element(element: &str) -> Result<(), ValueRefusal> {
+    if element.is_empty() {
+        return Err(ValueRefusal::Form);
+    }
+    check_text(element, SET_ELEMENT_BYTES_MAX)
+}
+
+impl Value {
+    /// The kind of field that holds such a value.
+    pub const fn kind(&self) -> FieldKind {
+        match self {
+            Self::Text(_) => FieldKind::Text,
+            Self::Integer(_) => FieldKind::Integer,
+            Self::Float(_) => FieldKind::Float,
+            Self::Boolean(_) => FieldKind::Boolean,
+            Self::Instant(_) => FieldKind::Instant,
+            Self::Date(_) => FieldKind::Date,
+            Self::Decimal(_) => FieldKind::Decimal,
+            Self::Bytes(_) => FieldKind::Bytes,
+            Self::Reference(_) => FieldKind::Reference,
+            Self::Counter(_) => FieldKind::Counter,
+            Self::Set(_) => FieldKind::Set,
+        }
+    }
+
+    /// The register's scalar; counters and sets have none.
+    pub(crate) fn to_scalar(&self) -> Option<ScalarValue> {
+        Some(match self {
+            Self::Text(text) | Self::Date(text) | Self::Decimal(text) => text.as_str().into(),
+            Self::Integer(number) => ScalarValue::Int(*number),
+            Self::Float(number) => ScalarValue::F64(*number),
+            Self::Boolean(truth) => ScalarValue::Boolean(*truth),
+            Self::Instant(at) => ScalarValue::Timestamp(at.0),
+            Self::Bytes(bytes) => ScalarValue::Bytes(bytes.clone()),
+            Self::Reference(reference) => reference.to_document().into(),
+            Self::Counter(_) | Self::Set(_) => return None,
+        })
+    }
+
+    /// Reads a register's scalar as a value of `kind`; `None` when it is of another.
+    pub(crate) fn from_scalar(kind: FieldKind, scalar: &ScalarValue) -> Option<Self> {
+        Some(match (kind, scalar) {
+            (FieldKind::Text, ScalarValue::Str(text)) => Self::Text(text.to_string()),
+            (FieldKind::Date, ScalarValue::Str(text)) => Self::Date(text.to_string()),
+            (FieldKind::Decimal, ScalarValue::Str(text)) => Self::Decimal(text.to_string()),
+            (FieldKind::Integer, ScalarValue::Int(number)) => Self::Integer(*number),
+            (FieldKind::Float, ScalarValue::F64(number)) => Self::Float(*number),
+            (FieldKind::Boolean, ScalarValue::Boolean(truth)) => Self::Boolean(*truth),
+            (FieldKind::Instant, ScalarValue::Timestamp(ms)) => Self::Instant(UnixMillis(*ms)),
+            (FieldKind::Bytes, ScalarValue::Bytes(bytes)) => Self::Bytes(bytes.clone()),
+            (FieldKind::Reference, ScalarValue::Str(text)) => {
+                Self::Reference(Reference::from_document(text)?)
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// The JSON form of a value: instants as RFC 3339, bytes as base64, decimals and dates as text, sets as arrays.
+pub fn value_to_json(value: &Value) -> Json {
+    match value {
+        Value::Text(text) | Value::Date(text) | Value::Decimal(text) => json!(text),
+        Value::Integer(number) | Value::Counter(number) => json!(number),
+        Value::Float(number) => json!(number),
+        Value::Boolean(truth) => json!(truth),
+        Value::Instant(at) => json!(at.to_string()),
+        Value::Bytes(bytes) => json!(BASE64.encode(bytes)),
+        Value::Reference(reference) => json!(reference.to_string()),
+        Value::Set(elements) => json!(elements),
+    }
+}
+
+/// Reads the JSON form of a value of `kind`.
+///
+/// # Errors
+/// [`ValueRefusal::Kind`] for another JSON type, [`ValueRefusal::Form`] for text of another form.
+pub fn value_from_json(kind: FieldKind, json: &Json) -> Result<Value, ValueRefusal> {
+    let wrong = ValueRefusal::Kind { expected: kind };
+    let text = || json.as_str().ok_or(ValueRefusal::Kind { expected: kind });
+    Ok(match kind {
+        FieldKind::Text => Value::Text(text()?.to_owned()),
+        FieldKind::Date => Value::Date(text()?.to_owned()),
+        FieldKind::Decimal => Value::Decimal(text()?.to_owned()),
+        FieldKind::Integer => Value::Integer(json.as_i64().ok_or(wrong)?),
+        FieldKind::Counter => Value::Counter(json.as_i64().ok_or(wrong)?),
+        FieldKind::Float => Value::Float(json.as_f64().ok_or(wrong)?),
+        FieldKind::Boolean => Value::Boolean(json.as_bool().ok_or(wrong)?),
+        FieldKind::Instant => Value::Instant(text()?.parse().map_err(|_| ValueRefusal::Form)?),
+        FieldKind::Bytes => Value::Bytes(BASE64.decode(text()?).map_err(|_| ValueRefusal::Form)?),
+        FieldKind::Reference => Value::Reference(Reference::parse(text()?).ok_or(ValueRefusal::Form)?),
+        FieldKind::Set => {
+            let elements = json.as_array().ok_or_else(|| wrong.clone())?;
+            let element = |json: &Json| json.as_str().map(str::to_owned).ok_or_else(|| wrong.clone());
+            Value::Set(elements.iter().map(element).collect::<Result<_, _>>()?)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    fn field(kind: FieldKind) -> FieldSchema {
+        serde_json::from_value(json!({ "kind": kind })).expect("a plain field")
+    }
+
+    quickcheck! {
+        fn bytes_survive_json(bytes: Vec<u8>) -> bool {
+            let value = Value::Bytes(bytes);
+            value_from_json(FieldKind::Bytes, &value_to_json(&value)) == Ok(value)
+        }
+
+        fn text_survives_json_and_document(text: String) -> bool {
+            let value = Value::Text(text);
+            let scalar = value.to_scalar().expect("a register");
+            value_from_json(FieldKind::Text, &value_to_json(&value)) == Ok(value.clone())
+                && Value::from_scalar(FieldKind::Text, &scalar) == Some(value)
+        }
+
+        fn finite_floats_survive_json(bits: u64) -> bool {
+            let number = f64::from_bits(bits);
+            let text = serde_json::to_string(&value_to_json(&Value::Float(number))).expect("json");
+            if !number.is_finite() {
+                return check_value(&field(FieldKind::Float), &Value::Float(number)).is_err();
+            }
+            let json = serde_json::from_str(&text).expect("json");
+            matches!(value_from_json(FieldKind::Float, &json),
+                Ok(Value::Float(back)) if back.to_bits() == number.to_bits())
+        }
+
+        fn integers_survive_json(number: i64) -> bool {
+            let value = Value::Integer(number);
+            value_from_json(FieldKind::Integer, &value_to_json(&value)) == Ok(value)
+        }
+    }
+
+    #[test]
+    fn values_at_the_edges_are_kept_or_refused_at_the_edit() {
+        let refused = [
+            (FieldKind::Text, Value::Text("a\0b".into())),
+            (FieldKind::Text, Value::Text("x".repeat(TEXT_BYTES_MAX + 1))),
+            (FieldKind::Text, Value::Integer(1)),
+            (FieldKind::Float, Value::Float(f64::NAN)),
+            (FieldKind::Float, Value::Float(f64::INFINITY)),
+            (FieldKind::Date, Value::Date("2023-02-29".into())),
+            (FieldKind::Decimal, Value::Decimal("1,5".into())),
+            (FieldKind::Decimal, Value::Decimal("01".into())),
+            (FieldKind::Decimal, Value::Decimal(".5".into())),
+            (FieldKind::Counter, Value::Counter(COUNTER_STEP_MAX + 1)),
+            (FieldKind::Set, Value::Set([String::new()].into())),
+        ];
+        for (kind, value) in refused {
+            assert!(check_value(&field(kind), &value).is_err(), "{kind:?}");
+        }
+        let kept = [
+            (FieldKind::Text, Value::Text("\u{202e}אב 👩‍👩‍👧 e\u{301}".into())),
+            (FieldKind::Text, Value::Text("x".repeat(TEXT_BYTES_MAX))),
+            (FieldKind::Integer, Value::Integer(i64::MIN)),
+            (FieldKind::Float, Value::Float(-0.0)),
+            (FieldKind::Decimal, Value::Decimal("-0.50".into())),
+        ];
+        for (kind, value) in kept {
+            assert_eq!(check_value(&field(kind), &value), Ok(()), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn base64_that_is_not_canonical_is_refused() {
+        for bad in ["A", "AA", "AAA", "AB==", "A===", "====", "AA=A", "Åå==", "AAAA\n"] {
+            assert!(value_from_json(FieldKind::Bytes, &json!(bad)).is_err(), "{bad}");
+        }
+    }
+}

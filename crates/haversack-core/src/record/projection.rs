@@ -1,0 +1,286 @@
+//! The row of a record: what apps read, filter and sort; derived from its document and its unsettled change sets.
+
+use std::collections::BTreeMap;
+
+use automerge::{ROOT, ReadDoc, ScalarValue};
+use haversack_protocol::{ChangeHash, CollectionSchema, DeviceId, FieldKind};
+use serde_json::{Map, Value as Json, json};
+
+use super::change_set::{Intent, Part};
+use super::document::Document;
+use super::field::{Value, value_from_json, value_to_json};
+use super::key::Key;
+use crate::conflict::{Concurrent, concurrent};
+use crate::override_mark::Mark;
+
+/// One of the concurrent values of a field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// The value; `None` when that writer cleared the field.
+    pub value: Option<Value>,
+    /// Device whose user wrote it.
+    pub device: DeviceId,
+    /// Change that wrote it.
+    pub change: ChangeHash,
+}
+
+/// A record as rows keep it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Row {
+    /// Schema version that created the record.
+    pub schema_version: u32,
+    /// Deleted, restorable.
+    pub is_deleted: bool,
+    /// The fields' own values, overrides not counted.
+    pub fields: BTreeMap<String, Value>,
+    /// Override marks by field.
+    pub marks: BTreeMap<String, Mark>,
+    /// Concurrent values by field, the shown one first; only where they differ.
+    pub conflicts: BTreeMap<String, Vec<Candidate>>,
+    /// Marks that lost to a concurrent mark, by field.
+    pub beaten_marks: BTreeMap<String, Vec<Mark>>,
+}
+
+/// A stored row that cannot be read under the schema; it is rebuilt from its document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stored row does not fit the schema")]
+pub struct RowRefusal;
+
+impl Row {
+    /// The value shown: the override mark's where there is one, else the field's own.
+    pub fn effective(&self, field: &str) -> Option<&Value> {
+        match self.marks.get(field) {
+            Some(mark) => mark.value.as_ref(),
+            None => self.fields.get(field),
+        }
+    }
+
+    /// Names of all fields that show a value.
+    pub fn shown(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let own = self.fields.keys().filter(|name| !self.marks.contains_key(*name));
+        let mut names: Vec<_> = own.chain(self.marks.keys()).map(String::as_str).collect();
+        names.sort_unstable();
+        names.into_iter().filter_map(|name| Some((name, self.effective(name)?)))
+    }
+
+    /// The row of a record that is just created: counters at zero, nothing else.
+    pub fn created(collection: &CollectionSchema, schema_version: u32) -> Self {
+        let counters = collection.fields.iter().filter(|(_, field)| field.kind == FieldKind::Counter);
+        let fields = counters.map(|(name, _)| (name.clone(), Value::Counter(0))).collect();
+        Self { schema_version, fields, ..Self::default() }
+    }
+
+    /// The row as JSON text, as the store keeps it. Absent parts take no bytes.
+    pub fn to_json(&self) -> Json {
+        let fields: Map<_, _> =
+            self.fields.iter().map(|(name, value)| (name.clone(), value_to_json(value))).collect();
+        let mut row = json!({ "v": self.schema_version, "f": fields });
+        let mut put = |key: &str, part: Map<String, Json>| {
+            if !part.is_empty() {
+                row[key] = Json::Object(part);
+            }
+        };
+        put("m", self.marks.iter().map(|(name, mark)| (name.clone(), mark.to_json())).collect());
+        put("x", self.conflicts.iter().map(|(name, all)| (name.clone(), candidates_to_json(all))).collect());
+        let beaten = |marks: &Vec<Mark>| Json::Array(marks.iter().map(Mark::to_json).collect());
+        put("b", self.beaten_marks.iter().map(|(name, marks)| (name.clone(), beaten(marks))).collect());
+        if self.is_deleted {
+            row["d"] = json!(true);
+        }
+        row
+    }
+
+    /// Reads what [`Row::to_json`] wrote.
+    ///
+    /// # Errors
+    /// [`RowRefusal`] when a part is of another form than the schema's.
+    pub fn from_json(collection: &CollectionSchema, json: &Json) -> Result<Self, RowRefusal> {
+        Self::read(collection, json).ok_or(RowRefusal)
+    }
+
+    fn read(collection: &CollectionSchema, json: &Json) -> Option<Self> {
+        let part = |key: &str| json.get(key).and_then(Json::as_object).into_iter().flatten();
+        let mut row = Self {
+            schema_version: u32::try_from(json.get("v")?.as_u64()?).ok()?,
+            is_deleted: json.get("d").is_some(),
+            ..Self::default()
+        };
+        for (name, value) in part("f") {
+            let kind = collection.field(name)?.kind;
+            row.fields.insert(name.clone(), value_from_json(kind, value).ok()?);
+        }
+        for (name, mark) in part("m") {
+            row.marks.insert(name.clone(), Mark::from_json(collection.field(name)?, mark)?);
+        }
+        for (name, all) in part("x") {
+            let kind = collection.field(name)?.kind;
+            let all = all.as_array()?.iter().map(|one| candidate_from_json(kind, one));
+            row.conflicts.insert(name.clone(), all.collect::<Option<_>>()?);
+        }
+        for (name, marks) in part("b") {
+            let field = collection.field(name)?;
+            let marks = marks.as_array()?.iter().map(|mark| Mark::from_json(field, mark));
+            row.beaten_marks.insert(name.clone(), marks.collect::<Option<_>>()?);
+        }
+        Some(row)
+    }
+}
+
+fn candidates_to_json(all: &[Candidate]) -> Json {
+    let one = |candidate: &Candidate| {
+        json!({
+            "value": candidate.value.as_ref().map(value_to_json),
+            "device": candidate.device,
+            "change": candidate.change,
+        })
+    };
+    Json::Array(all.iter().map(one).collect())
+}
+
+fn candidate_from_json(kind: FieldKind, json: &Json) -> Option<Candidate> {
+    let value = match json.get("value")? {
+        Json::Null => None,
+        value => Some(value_from_json(kind, value).ok()?),
+    };
+    let device = json.get("device")?.as_str()?.parse().ok()?;
+    Some(Candidate { value, device, change: json.get("change")?.as_str()?.parse().ok()? })
+}
+
+/// Reads a document as a row. Keys of a newer schema are passed over; they stay in the document.
+pub fn project(document: &Document, collection: &CollectionSchema) -> Row {
+    let mut row = Row::default();
+    for item in document.inner.map_range(ROOT, ..) {
+        let value = item.value.clone().into_value();
+        let Some(scalar) = value.as_scalar() else { continue };
+        match Key::parse(&item.key) {
+            Some(Key::Version) => {
+                if let ScalarValue::Int(version) = scalar {
+                    row.schema_version = u32::try_from(*version).unwrap_or(0);
+                }
+            }
+            Some(Key::Deleted) => row.is_deleted = true,
+            Some(Key::Counter(field)) => read_counter(&mut row, collection, field, scalar),
+            Some(Key::Member(field, element)) => read_member(&mut row, collection, field, element),
+            Some(Key::Override(field)) => {
+                read_mark(&mut row, document, collection, (field, &item.key), scalar, item.conflict);
+            }
+            Some(Key::Register(field)) => {
+                let Some(kind) = collection.field(field).map(|field| field.kind) else { continue };
+                if item.conflict || kind == FieldKind::Reference {
+                    let all = concurrent(&document.inner, &item.key);
+                    read_register(&mut row, field, kind, &all);
+                } else if let Some(value) = Value::from_scalar(kind, scalar) {
+                    row.fields.insert(field.to_owned(), value);
+                }
+            }
+            None => {}
+        }
+    }
+    row
+}
+
+fn read_counter(row: &mut Row, collection: &CollectionSchema, field: &str, scalar: &ScalarValue) {
+    let is_counter = collection.field(field).is_some_and(|field| field.kind == FieldKind::Counter);
+    if let (true, ScalarValue::Counter(counter)) = (is_counter, scalar) {
+        row.fields.insert(field.to_owned(), Value::Counter(i64::from(counter)));
+    }
+}
+
+fn read_member(row: &mut Row, collection: &CollectionSchema, field: &str, element: &str) {
+    if collection.field(field).is_none_or(|field| field.kind != FieldKind::Set) {
+        return;
+    }
+    let set = row.fields.entry(field.to_owned()).or_insert_with(|| Value::Set([].into()));
+    if let Value::Set(elements) = set {
+        elements.insert(element.to_owned());
+    }
+}
+
+fn read_mark(
+    row: &mut Row,
+    document: &Document,
+    collection: &CollectionSchema,
+    (field, key): (&str, &str),
+    scalar: &ScalarValue,
+    is_conflict: bool,
+) {
+    let Some(kind) = collection.field(field).map(|field| field.kind) else { return };
+    let fits = |mark: &Mark| mark.value.as_ref().is_none_or(|value| value.kind() == kind);
+    let mut marks: Vec<_> = if is_conflict {
+        let all = concurrent(&document.inner, key);
+        all.iter().filter_map(|one| Mark::from_scalar(&one.value)).filter(fits).collect()
+    } else {
+        Mark::from_scalar(scalar).filter(fits).into_iter().collect()
+    };
+    if marks.is_empty() {
+        return;
+    }
+    row.marks.insert(field.to_owned(), marks.remove(0));
+    if !marks.is_empty() {
+        row.beaten_marks.insert(field.to_owned(), marks);
+    }
+}
+
+fn read_register(row: &mut Row, field: &str, kind: FieldKind, all: &[Concurrent]) {
+    let candidates: Vec<_> = all
+        .iter()
+        .map(|one| Candidate {
+            value: Value::from_scalar(kind, &one.value),
+            device: one.device(),
+            change: one.change,
+        })
+        .collect();
+    let Some(shown) = candidates.first() else { return };
+    if let Some(value) = &shown.value {
+        row.fields.insert(field.to_owned(), value.clone());
+    }
+    if candidates.iter().any(|other| other.value != shown.value) {
+        row.conflicts.insert(field.to_owned(), candidates);
+    }
+}
+
+/// Lays a part's intents over a row: what the user sees at once, before anything is sent.
+pub fn overlay(row: &mut Row, part: &Part) {
+    for intent in &part.intents {
+        match intent {
+            Intent::Set { field, value } => {
+                row.conflicts.remove(field);
+                row.fields.insert(field.clone(), value.clone());
+            }
+            Intent::Clear { field } => {
+                row.conflicts.remove(field);
+                row.fields.remove(field);
+            }
+            Intent::Add { field, element } => {
+                let set = row.fields.entry(field.clone()).or_insert_with(|| Value::Set([].into()));
+                if let Value::Set(elements) = set {
+                    elements.insert(element.clone());
+                }
+            }
+            Intent::Remove { field, element } => {
+                if let Some(Value::Set(elements)) = row.fields.get_mut(field) {
+                    elements.remove(element);
+                    if elements.is_empty() {
+                        row.fields.remove(field);
+                    }
+                }
+            }
+            Intent::Increment { field, by } => {
+                let sum = row.fields.entry(field.clone()).or_insert(Value::Counter(0));
+                if let Value::Counter(sum) = sum {
+                    *sum = sum.saturating_add(*by);
+                }
+            }
+            Intent::Delete => row.is_deleted = true,
+            Intent::Restore => row.is_deleted = false,
+            Intent::Override { field, mark } => {
+                row.beaten_marks.remove(field);
+                row.marks.insert(field.clone(), mark.clone());
+            }
+            Intent::Release { field } => {
+                row.beaten_marks.remove(field);
+                row.marks.remove(field);
+            }
+        }
+    }
+}

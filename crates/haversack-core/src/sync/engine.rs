@@ -1,0 +1,363 @@
+//! The state machine of one device's sync. Pure: the clock and chance are arguments.
+//!
+//! Single flight: at most one exchange is under way. Work found meanwhile starts the next one; nothing waits for a new
+//! edit to be sent.
+
+use haversack_protocol::limits::{CHANGE_SETS_PER_PUSH_MAX, FAILURES_BEFORE_SPLIT};
+use haversack_protocol::{Class, Code, UnixMillis};
+
+use super::backoff::full_jitter;
+
+/// Why an exchange brought no verdicts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection, a timeout, a cut or damaged reply, a captive portal, or a code to retry.
+    Transient {
+        /// What the server asked for, in milliseconds.
+        retry_after_ms: Option<u64>,
+    },
+    /// The token was refused; the provider is asked once before waiting.
+    Token,
+    /// Nothing more can be sent until the app acts.
+    Blocked(Code),
+}
+
+impl Failure {
+    /// The failure a refused request stands for.
+    pub fn of(code: Code, retry_after_ms: Option<u64>) -> Self {
+        match code.class() {
+            Class::Auth => Self::Token,
+            Class::Blocked => Self::Blocked(code),
+            _ => Self::Transient { retry_after_ms },
+        }
+    }
+}
+
+/// What became of an exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A whole reply was applied.
+    Applied {
+        /// Verdicts settled by it.
+        settled: usize,
+        /// More rows wait at the server.
+        more_to_read: bool,
+        /// Entries wait in the outbox that may be sent now.
+        more_to_send: bool,
+    },
+    /// It failed; what was applied before the failure stays.
+    Failed(Failure),
+}
+
+/// What the driver tells the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Input {
+    /// Connected to a server; `registered` when the store has a device id.
+    Connected {
+        /// The store has a device id.
+        registered: bool,
+    },
+    /// The network came or went.
+    Online(bool),
+    /// A local edit was committed.
+    LocalWork,
+    /// The app asks for a round trip now.
+    SyncNow,
+    /// The hour asked for by [`Effect::WakeAt`] has come.
+    Woken,
+    /// Registration ended.
+    Registered(Result<(), Failure>),
+    /// The exchange ended.
+    Exchanged(Outcome),
+    /// The token provider was asked and has a token.
+    TokenRenewed(bool),
+    /// The app asks to forget the connection.
+    Disconnected,
+}
+
+/// What the driver does for the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Ask the token provider for a fresh token.
+    RenewToken,
+    /// Register the device.
+    Register,
+    /// Lease at most this many entries, send them, read pages, apply them.
+    Exchange {
+        /// Change sets in the push; 0 only reads.
+        change_sets_max: usize,
+    },
+    /// Say [`Input::Woken`] at this time; replaces any earlier wish.
+    WakeAt(UnixMillis),
+}
+
+/// What the engine is doing, for status displays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// No server yet.
+    Disconnected,
+    /// No network.
+    Offline,
+    /// Nothing to do.
+    Idle,
+    /// A request is under way.
+    Busy,
+    /// Waiting before the next try.
+    Waiting {
+        /// Until then.
+        until: UnixMillis,
+    },
+    /// Stopped until the app acts.
+    Blocked(Code),
+}
+
+/// The engine.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    is_connected: bool,
+    is_registered: bool,
+    is_online: bool,
+    is_busy: bool,
+    has_work: bool,
+    wants_token: bool,
+    token_failures: u32,
+    failures: u32,
+    change_sets_max: usize,
+    waiting_until: Option<UnixMillis>,
+    blocked: Option<Code>,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self {
+            is_connected: false,
+            is_registered: false,
+            is_online: true,
+            is_busy: false,
+            has_work: false,
+            wants_token: false,
+            token_failures: 0,
+            failures: 0,
+            change_sets_max: CHANGE_SETS_PER_PUSH_MAX,
+            waiting_until: None,
+            blocked: None,
+        }
+    }
+}
+
+impl Engine {
+    /// Takes one input and says what to do next. `entropy` is one fresh random number.
+    pub fn step(&mut self, now: UnixMillis, input: Input, entropy: u64) -> Vec<Effect> {
+        match input {
+            Input::Connected { registered } => {
+                *self = Self { is_online: self.is_online, ..Self::default() };
+                (self.is_connected, self.is_registered, self.has_work) = (true, registered, true);
+                // Pages of an earlier connection may still be under way; their end is then told as usual.
+            }
+            Input::Disconnected => *self = Self { is_online: self.is_online, ..Self::default() },
+            Input::Online(is_online) => {
+                // Connectivity regained tries at once, whatever the pause was.
+                if is_online && !self.is_online {
+                    (self.waiting_until, self.failures, self.has_work) = (None, 0, true);
+                }
+                self.is_online = is_online;
+            }
+            Input::LocalWork => self.has_work = true,
+            Input::SyncNow => (self.has_work, self.waiting_until, self.blocked) = (true, None, None),
+            Input::Woken => {
+                if self.waiting_until.is_some_and(|until| until <= now) {
+                    self.waiting_until = None;
+                    self.has_work = true;
+                }
+            }
+            Input::Registered(Ok(())) => {
+                (self.is_busy, self.is_registered) = (false, true);
+                self.succeeded();
+            }
+            Input::Registered(Err(failure)) => self.failed(now, &failure, entropy),
+            Input::Exchanged(Outcome::Applied { more_to_read, more_to_send, .. }) => {
+                self.is_busy = false;
+                self.has_work |= more_to_read || more_to_send;
+                self.succeeded();
+            }
+            Input::Exchanged(Outcome::Failed(failure)) => self.failed(now, &failure, entropy),
+            Input::TokenRenewed(has_token) => {
+                (self.is_busy, self.wants_token) = (false, false);
+                if !has_token {
+                    self.wait(now, None, entropy);
+                }
+            }
+        }
+        self.next()
+    }
+
+    /// The next effects, if anything may be done now.
+    fn next(&mut self) -> Vec<Effect> {
+        let may_act = self.is_connected && self.is_online && !self.is_busy && self.blocked.is_none();
+        if !may_act {
+            return vec![];
+        }
+        if let Some(until) = self.waiting_until {
+            return vec![Effect::WakeAt(until)];
+        }
+        if !self.has_work {
+            return vec![];
+        }
+        self.is_busy = true;
+        if self.wants_token {
+            return vec![Effect::RenewToken];
+        }
+        if !self.is_registered {
+            return vec![Effect::Register];
+        }
+        self.has_work = false;
+        vec![Effect::Exchange { change_sets_max: self.change_sets_max }]
+    }
+
+    fn succeeded(&mut self) {
+        (self.failures, self.token_failures) = (0, 0);
+        self.change_sets_max = (self.change_sets_max * 2).min(CHANGE_SETS_PER_PUSH_MAX);
+    }
+
+    fn failed(&mut self, now: UnixMillis, failure: &Failure, entropy: u64) {
+        (self.is_busy, self.has_work) = (false, true);
+        match failure {
+            Failure::Transient { retry_after_ms } => {
+                if self.failures >= FAILURES_BEFORE_SPLIT {
+                    self.change_sets_max = (self.change_sets_max / 2).max(1);
+                }
+                self.wait(now, *retry_after_ms, entropy);
+            }
+            // An expired token is renewed at once, and never counts as an attempt; a useless one waits.
+            Failure::Token => {
+                self.wants_token = true;
+                self.token_failures += 1;
+                if self.token_failures > 1 {
+                    self.wait(now, None, entropy);
+                }
+            }
+            Failure::Blocked(code) => self.blocked = Some(*code),
+        }
+    }
+
+    fn wait(&mut self, now: UnixMillis, retry_after_ms: Option<u64>, entropy: u64) {
+        let pause = full_jitter(self.failures, retry_after_ms, entropy);
+        self.failures = self.failures.saturating_add(1);
+        self.waiting_until = Some(now.plus_ms(pause));
+    }
+
+    /// What the engine is doing.
+    pub fn phase(&self) -> Phase {
+        match (self.is_connected, self.blocked, self.is_online, self.is_busy, self.waiting_until) {
+            (false, ..) => Phase::Disconnected,
+            (_, Some(code), ..) => Phase::Blocked(code),
+            (_, _, false, ..) => Phase::Offline,
+            (_, _, _, true, _) => Phase::Busy,
+            (.., Some(until)) => Phase::Waiting { until },
+            _ => Phase::Idle,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_000_000);
+    const NOTHING: Vec<Effect> = vec![];
+
+    fn connected() -> Engine {
+        let mut engine = Engine::default();
+        let effects = engine.step(NOW, Input::Connected { registered: true }, 0);
+        assert_eq!(effects, [Effect::Exchange { change_sets_max: CHANGE_SETS_PER_PUSH_MAX }]);
+        engine
+    }
+
+    fn applied(more_to_send: bool) -> Input {
+        Input::Exchanged(Outcome::Applied { settled: 1, more_to_read: false, more_to_send })
+    }
+
+    fn transient() -> Input {
+        Input::Exchanged(Outcome::Failed(Failure::Transient { retry_after_ms: None }))
+    }
+
+    #[test]
+    fn a_new_device_registers_before_it_exchanges() {
+        let mut engine = Engine::default();
+        assert_eq!(engine.step(NOW, Input::Connected { registered: false }, 0), [Effect::Register]);
+        let effects = engine.step(NOW, Input::Registered(Ok(())), 0);
+        assert_eq!(effects, [Effect::Exchange { change_sets_max: CHANGE_SETS_PER_PUSH_MAX }]);
+    }
+
+    #[test]
+    fn one_exchange_is_under_way_at_a_time_and_work_found_meanwhile_follows() {
+        let mut engine = connected();
+        assert_eq!(engine.step(NOW, Input::LocalWork, 0), NOTHING);
+        assert_eq!(engine.step(NOW, applied(false), 0).len(), 1);
+        assert_eq!(engine.step(NOW, applied(false), 0), NOTHING);
+        assert_eq!(engine.phase(), Phase::Idle);
+    }
+
+    #[test]
+    fn a_failed_exchange_is_tried_again_without_a_new_edit() {
+        let mut engine = connected();
+        let effects = engine.step(NOW, transient(), 7);
+        let [Effect::WakeAt(at)] = effects[..] else { panic!("waits: {effects:?}") };
+        assert_eq!(
+            engine.step(NOW, Input::LocalWork, 0),
+            [Effect::WakeAt(at)],
+            "an edit does not break the pause"
+        );
+        assert!(matches!(engine.step(at, Input::Woken, 0)[..], [Effect::Exchange { .. }]));
+    }
+
+    #[test]
+    fn connectivity_regained_tries_at_once() {
+        let mut engine = connected();
+        engine.step(NOW, transient(), u64::MAX);
+        engine.step(NOW, Input::Online(false), 0);
+        assert_eq!(engine.phase(), Phase::Offline);
+        assert!(matches!(engine.step(NOW, Input::Online(true), 0)[..], [Effect::Exchange { .. }]));
+    }
+
+    #[test]
+    fn retry_after_wins_over_the_drawn_pause() {
+        let mut engine = connected();
+        let failure = Failure::Transient { retry_after_ms: Some(90_000) };
+        let effects = engine.step(NOW, Input::Exchanged(Outcome::Failed(failure)), 3);
+        assert_eq!(effects, [Effect::WakeAt(NOW.plus_ms(90_003))]);
+    }
+
+    #[test]
+    fn a_batch_that_keeps_failing_is_halved_down_to_one_change_set() {
+        let mut engine = connected();
+        for _ in 0..40 {
+            engine.step(NOW, transient(), 0);
+            engine.step(NOW, Input::SyncNow, 0);
+        }
+        assert_eq!(engine.change_sets_max, 1);
+    }
+
+    #[test]
+    fn an_expired_token_is_renewed_at_once_and_a_useless_one_waits() {
+        let mut engine = connected();
+        let refused = || Input::Exchanged(Outcome::Failed(Failure::Token));
+        assert_eq!(engine.step(NOW, refused(), 0), [Effect::RenewToken]);
+        assert!(matches!(engine.step(NOW, Input::TokenRenewed(true), 0)[..], [Effect::Exchange { .. }]));
+        assert!(matches!(engine.step(NOW, refused(), 5)[..], [Effect::WakeAt(_)]));
+        assert_eq!(engine.failures, 1);
+    }
+
+    #[test]
+    fn a_blocked_device_sends_nothing_until_the_app_asks() {
+        let mut engine = connected();
+        let blocked = Input::Exchanged(Outcome::Failed(Failure::Blocked(Code::Upgrade)));
+        assert_eq!(engine.step(NOW, blocked, 0), NOTHING);
+        assert_eq!(engine.step(NOW, Input::LocalWork, 0), NOTHING);
+        assert_eq!(engine.phase(), Phase::Blocked(Code::Upgrade));
+        assert!(matches!(engine.step(NOW, Input::SyncNow, 0)[..], [Effect::Exchange { .. }]));
+    }
+}

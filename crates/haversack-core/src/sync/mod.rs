@@ -1,0 +1,7 @@
+//! The sync engine: when to register, lease, send, read and wait. One door: `step(now, input) -> effects`.
+
+mod backoff;
+mod engine;
+
+pub use backoff::full_jitter;
+pub use engine::{Effect, Engine, Failure, Input, Outcome, Phase};
