@@ -1,8 +1,8 @@
 //! The first stage of admission: reads the bytes of a foreign change before Automerge does.
 //!
 //! Holds the layout of an Automerge change chunk as far as a flat record needs it. Never expands a run, never
-//! allocates beyond the dependencies and the actor, never panics. What passes here decodes in Automerge to exactly
-//! the stated number of operations; whether the change is honest is for the later stages to find out.
+//! allocates beyond the dependencies and the actor, never panics. What passes here decodes in Automerge to
+//! exactly the stated number of operations; whether the change is honest is for the later stages to find out.
 
 use haversack_protocol::ChangeHash;
 use haversack_protocol::limits::{
@@ -204,7 +204,7 @@ fn read_actor<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], GateRefusal> {
     reader.take(length)
 }
 
-/// Checks the table of other actors and gives its length; every entry costs two bytes or more, so it is bounded.
+/// Checks the table of other actors and gives its length; every entry costs bytes, so it is bounded.
 fn skip_actor_table(reader: &mut Reader<'_>, author: &[u8]) -> Result<u64, GateRefusal> {
     let count = reader.unsigned()?;
     let mut previous: &[u8] = &[];
@@ -258,7 +258,7 @@ fn read_columns<'a>(reader: &mut Reader<'a>) -> Result<[&'a [u8]; COLUMNS.len()]
     Ok(columns)
 }
 
-/// Walks all columns in step, one operation at a time, and so never further than the limits.
+/// Walks all columns in step, one operation at a time, and so never further than the limits whatever a run states.
 struct Operations<'a> {
     keys: Runs<'a, &'a [u8]>,
     inserts: Reader<'a>,
@@ -421,7 +421,7 @@ fn is_scalar(kind: u64, bytes: &[u8]) -> bool {
     }
 }
 
-/// A run-length column, read one value at a time: `n v` is n times v, `-n v1 .. vn` is n values, `0 n` is n nulls.
+/// A run-length column, read value by value: `n v` is n times v, `-n v1 .. vn` is n values, `0 n` is n nulls.
 struct Runs<'a, V> {
     rest: Reader<'a>,
     left: u64,

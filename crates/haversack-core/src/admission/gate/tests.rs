@@ -398,7 +398,7 @@ fn what_a_header_must_not_state_is_refused() {
 #[test]
 fn columns_of_no_use_in_a_flat_record_are_refused() {
     let honest = Forgery::honest();
-    // Object actor and counter, list key actor and counter, expand, mark name, unknown, and the aliases above one byte.
+    // Object actor and counter, list key actor and counter, expand, mark name, unknown, aliases above one byte.
     for specification in [0x01, 0x02, 0x11, 0x13, 0x94, 0xa5, 0x35, 0x115, 0x134] {
         let refusal = GateRefusal::Column { specification: specification as u32 };
         assert_eq!(honest.with_column(specification, &[2, 1]).refusal(), refusal);
@@ -452,6 +452,7 @@ fn columns_that_lie_are_refused() {
         (0x42, &minimal_run, Length),
         (0x56, &[2, 0], ColumnsDisagree),
         (0x56, &[2, 0x26], ColumnsDisagree),
+        (0x56, &[0x7d, 0x16, 0x14, 0], ColumnsDisagree),
         (0x56, &[2, 0x13], Value),
         (0x56, &[2, 0x1a], Value),
         (0x56, &[2, 0x10], Value),
@@ -464,11 +465,14 @@ fn columns_that_lie_are_refused() {
         (0x70, &[], ColumnsDisagree),
         (0x70, &[2, 1], ColumnsDisagree),
         (0x70, &[2, 0], ColumnsDisagree),
+        (0x70, &[0x7d, 0, 1, 0], ColumnsDisagree),
         (0x70, &[2, 0xff, 0xff, 0xff, 0x7f], TooManyPredecessors),
         (0x71, &[], ColumnsDisagree),
+        (0x71, &[2, 1], ColumnsDisagree),
         (0x71, &[0x7f, 2], Predecessor),
         (0x71, &[0, 1], Null),
         (0x73, &[], ColumnsDisagree),
+        (0x73, &[2, 2], ColumnsDisagree),
         (0x73, &[0x7f, 0], Predecessor),
         (0x73, &[0x7f, 0x7f], Predecessor),
         (0x73, &[0x7f, 10], Predecessor),
@@ -477,6 +481,29 @@ fn columns_that_lie_are_refused() {
         let forgery = Forgery::honest().with_column(specification, bytes);
         assert_eq!(forgery.refusal(), refusal, "column {specification:#x} {bytes:x?}");
     }
+}
+
+#[test]
+fn other_actors_ascend() {
+    let two_actors = |others: [u8; 2]| {
+        let forgery = Forgery::honest()
+            .with(|forgery| forgery.other_actors = others.map(|actor| vec![actor; 4]).into());
+        forgery.with_column(0x70, &[2, 1]).with_column(0x71, &[0x7e, 1, 2]).with_column(0x73, &[0x7e, 4, 0])
+    };
+    assert_eq!(inspect(&two_actors([1, 2]).bytes()).map(|header| header.ops), Ok(2));
+    assert_eq!(two_actors([2, 1]).refusal(), GateRefusal::ActorTable);
+    assert_eq!(two_actors([2, 2]).refusal(), GateRefusal::ActorTable);
+}
+
+#[test]
+fn a_change_of_no_operations_has_no_columns() {
+    let empty = Forgery::honest().with(|forgery| {
+        forgery.other_actors.clear();
+        forgery.columns.clear();
+    });
+    assert_eq!(inspect(&empty.bytes()).map(|header| header.ops), Ok(0));
+    assert_eq!(empty.with_column(0x34, &[0]).refusal(), GateRefusal::ColumnsDisagree);
+    assert_eq!(empty.with_column(0x15, &[1, 1, b'k']).refusal(), GateRefusal::ColumnsDisagree);
 }
 
 /// Columns that state `ops` deletes of one key in a few bytes, each closing `predecessors` values.
