@@ -9,7 +9,7 @@ mod migration;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -26,6 +26,9 @@ const READERS: usize = 2;
 /// The connections of one open store.
 #[derive(Debug)]
 pub(crate) struct Connections {
+    path: PathBuf,
+    /// Kept to replace a spoilt connection; SQLCipher keeps a copy for as long, too.
+    key: StoreKey,
     writer: Mutex<Seat>,
     readers: [Mutex<Seat>; READERS],
     next_reader: AtomicUsize,
@@ -33,26 +36,23 @@ pub(crate) struct Connections {
     _lock: StoreLock,
 }
 
-/// A connection, and what is remembered about its failures.
+/// A connection, and whether it must be replaced before it is used again.
 #[derive(Debug)]
 struct Seat {
     connection: Connection,
-    has_met_damage: bool,
+    is_spoilt: bool,
 }
 
 impl Seat {
-    fn new(connection: Connection) -> Self {
-        Self { connection, has_met_damage: false }
+    fn new(connection: Connection) -> Mutex<Self> {
+        Mutex::new(Self { connection, is_spoilt: false })
     }
 
-    /// Corrects the name of a failure: after a damaged page SQLCipher refuses all writes as read-only.
-    fn judge<T>(&mut self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
-        match outcome {
-            Err(StoreError::Corrupt) => self.has_met_damage = true,
-            Err(StoreError::ReadOnly) if self.has_met_damage => return Err(StoreError::Corrupt),
-            _ => {}
-        }
-        outcome
+    /// Remembers a failure that may outlive its transaction: once SQLCipher has met a damaged page it refuses whole
+    /// pages, too, and fails writes as read-only or out of memory, on that connection and for good.
+    fn remember<T>(&mut self, outcome: &Result<T, StoreError>) {
+        use StoreError::{Corrupt, Io, OutOfMemory, ReadOnly};
+        self.is_spoilt |= matches!(outcome, Err(Corrupt | ReadOnly | OutOfMemory | Io(_)));
     }
 }
 
@@ -64,18 +64,19 @@ impl Connections {
     pub(crate) fn establish(
         path: &Path,
         verified: KeyedConnection,
-        key: &StoreKey,
+        key: StoreKey,
         lock: StoreLock,
     ) -> Result<Self, StoreError> {
         let mut writer = verified.into_writer()?;
         migration::migrate(&mut writer)?;
         let reader = || -> Result<Mutex<Seat>, StoreError> {
-            let reader = KeyedConnection::open(path, key, Creation::Forbidden)?.into_reader()?;
-            Ok(Mutex::new(Seat::new(reader)))
+            Ok(Seat::new(KeyedConnection::open(path, &key, Creation::Forbidden)?.into_reader()?))
         };
         Ok(Self {
+            path: path.to_path_buf(),
             readers: [reader()?, reader()?],
-            writer: Mutex::new(Seat::new(writer)),
+            writer: Seat::new(writer),
+            key,
             next_reader: AtomicUsize::new(0),
             _lock: lock,
         })
@@ -90,12 +91,14 @@ impl Connections {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut writer = hold(&self.writer);
-        let outcome = within(&writer.connection, TransactionBehavior::Immediate, |tx| work(tx));
-        writer.judge(outcome)
+        let mut writer = self.writer()?;
+        let outcome = commit(&writer.connection, work);
+        writer.remember(&outcome);
+        outcome
     }
 
-    /// Reads one state of the store, undisturbed by writers. Keep it short: the log cannot shrink meanwhile.
+    /// Reads one state of the store, undisturbed by writers. Keep it short: the log cannot shrink meanwhile. Work that
+    /// meets [`StoreError::Corrupt`] must return it: only the next read can see what lies beside the damage.
     ///
     /// # Errors
     /// What the work returns, or why it could not begin.
@@ -103,9 +106,10 @@ impl Connections {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut reader = self.free_reader();
-        let outcome = within(&reader.connection, TransactionBehavior::Deferred, |tx| work(tx));
-        reader.judge(outcome)
+        let mut reader = self.free_reader()?;
+        let outcome = observe(&reader.connection, work);
+        reader.remember(&outcome);
+        outcome
     }
 
     /// Checks structure and authenticity of every page and returns one line per finding; no line means no damage. Reads
@@ -115,12 +119,12 @@ impl Connections {
     /// Why the check could not run.
     pub(crate) fn check(&self) -> Result<Vec<String>, StoreError> {
         // Without commits no checkpoint moves a page while it is being read past the page cache.
-        let _writers_wait = hold(&self.writer);
-        self.read(|connection| {
-            let mut lines = findings(connection, "PRAGMA integrity_check")?;
-            lines.extend(findings(connection, "PRAGMA cipher_integrity_check")?);
-            Ok(lines)
-        })
+        let _writers_wait = self.writer()?;
+        let mut reader = self.free_reader()?;
+        let mut lines = findings(&reader.connection, "PRAGMA cipher_integrity_check")?;
+        lines.extend(findings(&reader.connection, "PRAGMA integrity_check")?);
+        reader.is_spoilt |= !lines.is_empty();
+        Ok(lines)
     }
 
     /// Moves the log into the database and empties it.
@@ -128,9 +132,10 @@ impl Connections {
     /// # Errors
     /// [`StoreError::Busy`] when a reader needs the log too long.
     pub(crate) fn checkpoint(&self) -> Result<(), StoreError> {
-        let mut writer = hold(&self.writer);
+        let mut writer = self.writer()?;
         let outcome = empty_log(&writer.connection);
-        writer.judge(outcome)
+        writer.remember(&outcome);
+        outcome
     }
 
     /// Closes the store, leaving the database without a log. Dropping it instead loses nothing, either.
@@ -140,23 +145,38 @@ impl Connections {
     pub(crate) fn close(self) -> Result<(), StoreError> {
         let Self { writer, readers, _lock, .. } = self;
         drop(readers);
-        let mut writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
         // Better statistics are a gift to the next opening; without them, say on a full disk, nothing is lost.
         let _ = writer.connection.execute_batch("PRAGMA optimize");
-        let emptied = empty_log(&writer.connection);
-        writer.judge(emptied)
+        empty_log(&writer.connection)
     }
 
-    fn free_reader(&self) -> MutexGuard<'_, Seat> {
-        let first = self.next_reader.fetch_add(1, Ordering::Relaxed);
-        for offset in 0..READERS {
-            match self.readers[first.wrapping_add(offset) % READERS].try_lock() {
-                Ok(reader) => return reader,
-                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => {}
-            }
+    fn writer(&self) -> Result<MutexGuard<'_, Seat>, StoreError> {
+        self.seated(hold(&self.writer), KeyedConnection::into_writer)
+    }
+
+    fn free_reader(&self) -> Result<MutexGuard<'_, Seat>, StoreError> {
+        let first = self.next_reader.fetch_add(1, Ordering::Relaxed) % READERS;
+        let free =
+            (0..READERS).find_map(|offset| match self.readers[(first + offset) % READERS].try_lock() {
+                Ok(reader) => Some(reader),
+                Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            });
+        self.seated(free.unwrap_or_else(|| hold(&self.readers[first])), KeyedConnection::into_reader)
+    }
+
+    /// Replaces a spoilt connection before it is used.
+    fn seated<'seat>(
+        &self,
+        mut seat: MutexGuard<'seat, Seat>,
+        put_to_work: impl FnOnce(KeyedConnection) -> Result<Connection, StoreError>,
+    ) -> Result<MutexGuard<'seat, Seat>, StoreError> {
+        if seat.is_spoilt {
+            let fresh = KeyedConnection::open(&self.path, &self.key, Creation::Forbidden)?;
+            *seat = Seat { connection: put_to_work(fresh)?, is_spoilt: false };
         }
-        hold(&self.readers[first % READERS])
+        Ok(seat)
     }
 }
 
@@ -170,7 +190,7 @@ pub(crate) fn furnish(
 ) -> Result<(), StoreError> {
     let mut writer = fresh.into_writer()?;
     migration::migrate(&mut writer)?;
-    within(&writer, TransactionBehavior::Immediate, |tx| write_identity(tx))?;
+    commit(&writer, write_identity)?;
     empty_log(&writer)?;
     writer.close().map_err(|(_, error)| error.into())
 }
@@ -180,16 +200,25 @@ fn hold(seat: &Mutex<Seat>) -> MutexGuard<'_, Seat> {
     seat.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Dropping the transaction rolls it back, and knows when SQLite has already done so.
-fn within<T>(
+/// Immediate, so that it never has to be upgraded. Dropping the transaction rolls it back, and knows when SQLite has
+/// already done so.
+fn commit<T>(
     connection: &Connection,
-    behavior: TransactionBehavior,
     work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let tx = Transaction::new_unchecked(connection, behavior)?;
+    let tx = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     let value = work(&tx)?;
     tx.commit()?;
     Ok(value)
+}
+
+/// Ends by rolling back, which cannot fail.
+fn observe<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let tx = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
+    work(&tx)
 }
 
 fn empty_log(connection: &Connection) -> Result<(), StoreError> {

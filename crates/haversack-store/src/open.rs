@@ -181,7 +181,7 @@ fn take_into_use(
     if database.store_id()? != store_id {
         return Err(StoreError::MixedFiles);
     }
-    let connections = Connections::establish(&files.database(), database, key, lock)?;
+    let connections = Connections::establish(&files.database(), database, key.clone(), lock)?;
     let created = sidecar.progress == Progress::Creating;
     if created {
         Sidecar::new(store_id, Progress::Ready, key).write(files)?;
