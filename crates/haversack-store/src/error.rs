@@ -2,10 +2,11 @@
 
 use std::io;
 
-use haversack_core::{DocumentRefusal, EditRefusal};
 use haversack_core::id_map::AssignmentRefusal;
 use haversack_core::outbox::FreezeRefusal;
+use haversack_core::{DocumentRefusal, EditRefusal};
 use haversack_protocol::{ChangeSetId, RecordId};
+use rusqlite::ffi;
 
 /// Why the store could not do what was asked. Never holds SQL, a path, a key or a value.
 #[derive(Debug, thiserror::Error)]
@@ -21,13 +22,17 @@ pub enum StoreError {
     #[error("the key store cannot be read right now; try again when the device is unlocked")]
     KeyTemporarilyUnavailable,
     /// There is no key store on this machine.
-    #[error("this machine has no key store: start its Secret Service, or hand the key in over a file descriptor")]
+    #[error(
+        "this machine has no key store: start its Secret Service, or hand the key in over a file descriptor"
+    )]
     NoKeyStore,
     /// What the key store gave is no key of ours.
     #[error("what the key store holds is not a key of this store")]
     KeyUnusable,
     /// The key is not this file's.
-    #[error("the key does not open this store; it belongs to another one, or the file was restored from elsewhere")]
+    #[error(
+        "the key does not open this store; it belongs to another one, or the file was restored from elsewhere"
+    )]
     WrongKey,
     /// The file is a database that is not encrypted.
     #[error("the file is a database without encryption, so it is not a store of ours; it was not touched")]
@@ -38,6 +43,12 @@ pub enum StoreError {
     /// The right key, but damaged pages.
     #[error("the store is damaged; it was not touched, keep the file")]
     Corrupt,
+    /// The sidecar is gone or does not read, so nobody can tell which key the file needs. Nothing was touched.
+    #[error("the sidecar of the store is missing or does not read; restore it, nothing was changed")]
+    SidecarUnreadable,
+    /// Sidecar and store file belong to different stores.
+    #[error("the sidecar and the store file belong to different stores; put the files of one store together")]
+    MixedFiles,
     /// Another process or handle has it open.
     #[error("the store is already open in this or another process")]
     AlreadyOpen,
@@ -61,9 +72,12 @@ pub enum StoreError {
         /// Newest format known here.
         known: i64,
     },
+    /// No memory left. What was stored before is safe.
+    #[error("no memory is left; nothing was stored")]
+    OutOfMemory,
     /// The disk or the file system failed.
     #[error("the disk failed: {0}")]
-    Io(#[from] io::Error),
+    Io(#[source] io::Error),
     /// The edit is refused on the spot.
     #[error(transparent)]
     Edit(#[from] EditRefusal),
@@ -126,6 +140,7 @@ impl StoreError {
                 | Self::DiskFull
                 | Self::ReadOnly
                 | Self::NoAccess
+                | Self::OutOfMemory
                 | Self::Io(_)
                 | Self::OutboxFull
         )
@@ -140,8 +155,121 @@ impl StoreError {
                 | Self::KeyUnusable
                 | Self::WrongKey
                 | Self::Corrupt
+                | Self::SidecarUnreadable
+                | Self::MixedFiles
                 | Self::Unreadable(_)
                 | Self::Document { .. }
         )
+    }
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        if has_too_many_files_open(&error) {
+            return Self::NoAccess;
+        }
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => Self::NoAccess,
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull,
+            io::ErrorKind::OutOfMemory => Self::OutOfMemory,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// The standard library has no kind for the limit on open files of a process (24) or a machine (23).
+fn has_too_many_files_open(error: &io::Error) -> bool {
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+impl From<rusqlite::Error> for StoreError {
+    /// Names a failure of SQLite. What SQLite says in words is dropped: it may quote SQL, paths or values.
+    fn from(error: rusqlite::Error) -> Self {
+        match error {
+            rusqlite::Error::SqliteFailure(failure, _) => named(failure.extended_code),
+            rusqlite::Error::SqlInputError { error: failure, .. } => named(failure.extended_code),
+            rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::Utf8Error(..)
+            | rusqlite::Error::InvalidColumnType(..) => Self::Unreadable("column"),
+            _ => Self::Database { code: ffi::SQLITE_MISUSE },
+        }
+    }
+}
+
+/// Gives the name of an extended result code. "Not a database" means damage here: the key check value is compared
+/// before a file is opened, so a key that does not fit never gets this far.
+fn named(extended: i32) -> StoreError {
+    match (extended & 0xff, extended) {
+        (_, ffi::SQLITE_IOERR_NOMEM) | (ffi::SQLITE_NOMEM, _) => StoreError::OutOfMemory,
+        (ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED, _) => StoreError::Busy,
+        (ffi::SQLITE_FULL, _) => StoreError::DiskFull,
+        (ffi::SQLITE_READONLY, _) => StoreError::ReadOnly,
+        (ffi::SQLITE_CANTOPEN | ffi::SQLITE_PERM | ffi::SQLITE_AUTH, _) => StoreError::NoAccess,
+        (ffi::SQLITE_NOTADB | ffi::SQLITE_CORRUPT, _) => StoreError::Corrupt,
+        (ffi::SQLITE_IOERR, code) => {
+            StoreError::Io(io::Error::other(format!("input or output failed (code {code})")))
+        }
+        (_, code) => StoreError::Database { code },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(extended: i32) -> StoreError {
+        rusqlite::Error::SqliteFailure(ffi::Error::new(extended), Some("SELECT 'secret'".into())).into()
+    }
+
+    #[test]
+    fn every_measured_code_has_its_name() {
+        assert!(matches!(failure(5), StoreError::Busy));
+        assert!(matches!(failure(517), StoreError::Busy), "a stale read transaction");
+        assert!(matches!(failure(13), StoreError::DiskFull));
+        assert!(matches!(failure(8), StoreError::ReadOnly));
+        assert!(matches!(failure(1544), StoreError::ReadOnly), "a folder that cannot be written");
+        assert!(matches!(failure(14), StoreError::NoAccess));
+        assert!(matches!(failure(26), StoreError::Corrupt));
+        assert!(matches!(failure(11), StoreError::Corrupt));
+        assert!(matches!(failure(3082), StoreError::OutOfMemory));
+        assert!(matches!(failure(7), StoreError::OutOfMemory));
+        assert!(matches!(failure(1034), StoreError::Io(_)), "a failed flush");
+        assert!(matches!(failure(1555), StoreError::Database { code: 1555 }));
+    }
+
+    #[test]
+    fn what_sqlite_says_in_words_never_reaches_a_message() {
+        for code in [5, 7, 8, 11, 13, 14, 26, 1034, 1555] {
+            let error = failure(code);
+            assert!(!format!("{error} {error:?}").contains("secret"), "code {code}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_file_system_has_its_name() {
+        let named = |kind: io::ErrorKind| StoreError::from(io::Error::from(kind));
+        assert!(matches!(named(io::ErrorKind::PermissionDenied), StoreError::NoAccess));
+        assert!(matches!(named(io::ErrorKind::ReadOnlyFilesystem), StoreError::ReadOnly));
+        assert!(matches!(named(io::ErrorKind::StorageFull), StoreError::DiskFull));
+        assert!(matches!(named(io::ErrorKind::UnexpectedEof), StoreError::Io(_)));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn too_many_open_files_is_retryable() {
+        let error = StoreError::from(io::Error::from_raw_os_error(24));
+        assert!(matches!(error, StoreError::NoAccess) && error.is_retryable());
+    }
+
+    #[test]
+    fn only_losses_put_work_at_risk() {
+        for at_risk in [StoreError::Corrupt, StoreError::WrongKey, StoreError::SidecarUnreadable] {
+            assert!(at_risk.is_data_at_risk() && !at_risk.is_retryable());
+        }
+        for passing in [StoreError::Busy, StoreError::DiskFull, StoreError::AlreadyOpen] {
+            assert!(!passing.is_data_at_risk() && passing.is_retryable());
+        }
     }
 }

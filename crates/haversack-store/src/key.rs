@@ -52,7 +52,16 @@ pub trait KeyProvider: Send + Sync {
     /// [`StoreError::KeyTemporarilyUnavailable`], [`StoreError::NoKeyStore`] or [`StoreError::KeyUnusable`].
     fn load(&self, store: StoreId) -> Result<Option<StoreKey>, StoreError>;
 
-    /// Keeps the key of a new store.
+    /// Reads the key for a store file whose sidecar is lost, so that its id cannot be told; `None` unless the
+    /// provider knows one key only.
+    ///
+    /// # Errors
+    /// As [`KeyProvider::load`].
+    fn load_without_id(&self) -> Result<Option<StoreKey>, StoreError> {
+        Ok(None)
+    }
+
+    /// Keeps the key of a new store. Asked only after [`KeyProvider::load`] said `None` and while no store file exists.
     ///
     /// # Errors
     /// As [`KeyProvider::load`].
@@ -75,7 +84,28 @@ impl KeyProvider for HostKey {
         Ok(Some(self.0.clone()))
     }
 
+    fn load_without_id(&self) -> Result<Option<StoreKey>, StoreError> {
+        Ok(Some(self.0.clone()))
+    }
+
     fn save(&self, _: StoreId, _: &StoreKey) -> Result<(), StoreError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_never_prints_itself() {
+        let key = StoreKey::from_bytes([0xab; STORE_KEY_BYTES]);
+        let printed = format!("{key:?} {:?}", HostKey::new(key.clone()));
+        assert!(!printed.contains("171") && !printed.to_lowercase().contains("ab"), "{printed}");
+    }
+
+    #[test]
+    fn two_fresh_keys_differ() {
+        assert_ne!(StoreKey::random().unwrap().expose(), StoreKey::random().unwrap().expose());
     }
 }

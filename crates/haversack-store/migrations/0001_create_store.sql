@@ -1,0 +1,6 @@
+CREATE TABLE meta (
+    -- Name of the fact about this store.
+    key TEXT PRIMARY KEY,
+    -- Its bytes.
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,246 @@
+//! The connections of an open store: one writer, two readers, and the lock that keeps everybody else out.
+//!
+//! A writer's transaction is always immediate, so that it never has to be upgraded; a reader can write nothing.
+//! Serves the promises "an acknowledged edit survives a kill" (write-ahead log, every commit flushed) and "a unit of
+//! work happens whole or not at all".
+
+mod keyed;
+mod migration;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+pub(crate) use keyed::{Creation, KeyedConnection};
+
+use crate::lock::StoreLock;
+use crate::{StoreError, StoreKey};
+
+/// Connections that read beside the writer; each costs its page cache.
+const READERS: usize = 2;
+
+/// The connections of one open store.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    path: PathBuf,
+    /// Kept to replace a spoilt connection; SQLCipher keeps a copy for as long, too.
+    key: StoreKey,
+    writer: Mutex<Seat>,
+    readers: [Mutex<Seat>; READERS],
+    next_reader: AtomicUsize,
+    /// Last, so that the lock outlives every connection.
+    _lock: StoreLock,
+}
+
+/// A connection, and whether it must be replaced before it is used again.
+#[derive(Debug)]
+struct Seat {
+    connection: Connection,
+    is_spoilt: bool,
+}
+
+impl Seat {
+    fn new(connection: Connection) -> Mutex<Self> {
+        Mutex::new(Self { connection, is_spoilt: false })
+    }
+
+    /// Remembers a failure that may outlive its transaction: once SQLCipher has met a damaged page it refuses whole
+    /// pages, too, and fails writes as read-only or out of memory, on that connection and for good.
+    fn remember<T>(&mut self, outcome: &Result<T, StoreError>) {
+        use StoreError::{Corrupt, Io, OutOfMemory, ReadOnly};
+        self.is_spoilt |= matches!(outcome, Err(Corrupt | ReadOnly | OutOfMemory | Io(_)));
+    }
+}
+
+impl Connections {
+    /// Puts a verified connection to work: switches it to the write-ahead log, migrates, and adds the readers.
+    ///
+    /// # Errors
+    /// As [`StoreError`] names SQLite's failures.
+    pub(crate) fn establish(
+        path: &Path,
+        verified: KeyedConnection,
+        key: StoreKey,
+        lock: StoreLock,
+    ) -> Result<Self, StoreError> {
+        let mut writer = verified.into_writer()?;
+        migration::migrate(&mut writer)?;
+        let reader = || -> Result<Mutex<Seat>, StoreError> {
+            Ok(Seat::new(KeyedConnection::open(path, &key, Creation::Forbidden)?.into_reader()?))
+        };
+        Ok(Self {
+            path: path.to_path_buf(),
+            readers: [reader()?, reader()?],
+            writer: Seat::new(writer),
+            key,
+            next_reader: AtomicUsize::new(0),
+            _lock: lock,
+        })
+    }
+
+    /// Runs a unit of work: all of it is stored when this returns `Ok`, and none of it otherwise. Must not be called
+    /// from within another `write` on the same thread.
+    ///
+    /// # Errors
+    /// What the work returns, or why it could not begin or commit.
+    pub(crate) fn write<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut writer = self.writer()?;
+        let outcome = commit(&writer.connection, work);
+        writer.remember(&outcome);
+        outcome
+    }
+
+    /// Reads one state of the store, undisturbed by writers. Keep it short: the log cannot shrink meanwhile. Work that
+    /// meets [`StoreError::Corrupt`] must return it: only the next read can see what lies beside the damage.
+    ///
+    /// # Errors
+    /// What the work returns, or why it could not begin.
+    pub(crate) fn read<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut reader = self.free_reader()?;
+        let outcome = observe(&reader.connection, work);
+        reader.remember(&outcome);
+        outcome
+    }
+
+    /// Checks structure and authenticity of every page and returns one line per finding; no line means no damage. Reads
+    /// the whole file, and holds writers back meanwhile. The lines name tables, indexes and pages, never values.
+    ///
+    /// # Errors
+    /// Why the check could not run.
+    pub(crate) fn check(&self) -> Result<Vec<String>, StoreError> {
+        // Without commits no checkpoint moves a page while it is being read past the page cache.
+        let _writers_wait = self.writer()?;
+        let mut reader = self.free_reader()?;
+        let mut lines = findings(&reader.connection, "PRAGMA cipher_integrity_check")?;
+        lines.extend(findings(&reader.connection, "PRAGMA integrity_check")?);
+        reader.is_spoilt |= !lines.is_empty();
+        Ok(lines)
+    }
+
+    /// Moves the log into the database and empties it.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when a reader needs the log too long.
+    pub(crate) fn checkpoint(&self) -> Result<(), StoreError> {
+        let mut writer = self.writer()?;
+        let outcome = empty_log(&writer.connection);
+        writer.remember(&outcome);
+        outcome
+    }
+
+    /// Closes the store, leaving the database without a log. Dropping it instead loses nothing, either.
+    ///
+    /// # Errors
+    /// Why the log could not be emptied; the store is closed nevertheless, and nothing is lost.
+    pub(crate) fn close(self) -> Result<(), StoreError> {
+        let Self { writer, readers, _lock, .. } = self;
+        drop(readers);
+        let writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // Better statistics are a gift to the next opening; without them, say on a full disk, nothing is lost.
+        let _ = writer.connection.execute_batch("PRAGMA optimize");
+        empty_log(&writer.connection)
+    }
+
+    fn writer(&self) -> Result<MutexGuard<'_, Seat>, StoreError> {
+        self.seated(hold(&self.writer), KeyedConnection::into_writer)
+    }
+
+    fn free_reader(&self) -> Result<MutexGuard<'_, Seat>, StoreError> {
+        let first = self.next_reader.fetch_add(1, Ordering::Relaxed) % READERS;
+        let free =
+            (0..READERS).find_map(|offset| match self.readers[(first + offset) % READERS].try_lock() {
+                Ok(reader) => Some(reader),
+                Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            });
+        self.seated(free.unwrap_or_else(|| hold(&self.readers[first])), KeyedConnection::into_reader)
+    }
+
+    /// Replaces a spoilt connection before it is used.
+    fn seated<'seat>(
+        &self,
+        mut seat: MutexGuard<'seat, Seat>,
+        put_to_work: impl FnOnce(KeyedConnection) -> Result<Connection, StoreError>,
+    ) -> Result<MutexGuard<'seat, Seat>, StoreError> {
+        if seat.is_spoilt {
+            let fresh = KeyedConnection::open(&self.path, &self.key, Creation::Forbidden)?;
+            *seat = Seat { connection: put_to_work(fresh)?, is_spoilt: false };
+        }
+        Ok(seat)
+    }
+}
+
+/// Makes a fresh database fit to be published: schema and store id in it, and no log beside it.
+///
+/// # Errors
+/// As [`StoreError`] names SQLite's failures.
+pub(crate) fn furnish(
+    fresh: KeyedConnection,
+    write_identity: impl FnOnce(&Transaction<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut writer = fresh.into_writer()?;
+    migration::migrate(&mut writer)?;
+    commit(&writer, write_identity)?;
+    empty_log(&writer)?;
+    writer.close().map_err(|(_, error)| error.into())
+}
+
+/// A panic inside a unit of work rolled its transaction back while unwinding, so the connection is as good as before.
+fn hold(seat: &Mutex<Seat>) -> MutexGuard<'_, Seat> {
+    seat.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Immediate, so that it never has to be upgraded. Dropping the transaction rolls it back, and knows when SQLite has
+/// already done so.
+fn commit<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let tx = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let value = work(&tx)?;
+    tx.commit()?;
+    Ok(value)
+}
+
+/// Ends by rolling back, which cannot fail.
+fn observe<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let tx = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
+    work(&tx)
+}
+
+fn empty_log(connection: &Connection) -> Result<(), StoreError> {
+    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy == 0 { Ok(()) } else { Err(StoreError::Busy) }
+}
+
+/// Damage that stops a check is a finding of it.
+fn findings(connection: &Connection, pragma: &str) -> Result<Vec<String>, StoreError> {
+    let mut lines = Vec::new();
+    let found = (|| {
+        let mut statement = connection.prepare(pragma)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            lines.push(row.get::<_, String>(0)?);
+        }
+        Ok(())
+    })();
+    match found {
+        Err(StoreError::Corrupt) => lines.push("a damaged page stopped the check".to_owned()),
+        failed => failed?,
+    }
+    lines.retain(|line| line != "ok");
+    Ok(lines)
+}

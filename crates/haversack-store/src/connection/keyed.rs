@@ -1,0 +1,169 @@
+//! A connection that has its key: the only place where a key meets SQLite, and the only place with unsafe code.
+//!
+//! The key goes through SQLCipher's C call, never through SQL text, which trace hooks could see. Until a file has
+//! proven to be the right store its connection neither creates, nor checkpoints, nor writes.
+
+use std::ffi::c_int;
+use std::path::Path;
+use std::time::Duration;
+
+use haversack_protocol::StoreId;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi};
+use zeroize::Zeroizing;
+
+use super::migration;
+use crate::{STORE_KEY_BYTES, StoreError, StoreKey};
+
+/// Bytes of a raw key as SQLCipher takes it: `x'`, two digits a byte, `'`. Any other shape would be taken for a
+/// passphrase, silently.
+const KEY_LITERAL_BYTES: usize = 2 + 2 * STORE_KEY_BYTES + 1;
+
+/// How long a connection waits for another's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Prepared statements each connection keeps.
+const STATEMENTS_KEPT: usize = 64;
+
+/// SQLCipher writes warnings to standard error or the system log unless told not to.
+const SILENCE: &str = "PRAGMA cipher_log_level = NONE; PRAGMA cipher_log = off;";
+
+/// A commit is flushed through the drive's own cache before it counts; the checkpoint threshold is high because it runs
+/// inside some unlucky commit. The log is cut back to 16 MB.
+const DURABILITY: &str = "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;
+    PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 16777216;";
+
+/// Nothing in a file is trusted to run code, freed pages are overwritten, and nothing temporary reaches the disk.
+const HARDENING: &str = "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
+    PRAGMA secure_delete = FAST; PRAGMA temp_store = MEMORY;";
+
+/// Page caches, in KiB: a page that is not cached must be decrypted and authenticated again.
+const WRITER_CACHE: &str = "PRAGMA cache_size = -8000;";
+const READER_CACHE: &str = "PRAGMA cache_size = -16000; PRAGMA query_only = ON;";
+
+/// Whether opening may make a new file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Creation {
+    /// The file must be there.
+    Forbidden,
+    /// The file is made; used under the temporary name only.
+    Allowed,
+}
+
+/// A connection whose key opened the file, not yet put to work.
+#[derive(Debug)]
+pub(crate) struct KeyedConnection(Connection);
+
+impl KeyedConnection {
+    /// Opens a file with its key and reads the schema.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when the key does not open it, and what [`KeyedConnection::try_open`] returns.
+    pub(crate) fn open(path: &Path, key: &StoreKey, creation: Creation) -> Result<Self, StoreError> {
+        Self::try_open(path, key, creation)?.ok_or(StoreError::Corrupt)
+    }
+
+    /// Opens a file with a key that may not be its own; `None` when the two do not fit, which means a wrong key, a
+    /// foreign file or a damaged first page alike. The file is not changed.
+    ///
+    /// # Errors
+    /// As [`StoreError`] names SQLite's failures; [`StoreError::NotEncrypted`] when there is no cipher to write with.
+    pub(crate) fn try_open(
+        path: &Path,
+        key: &StoreKey,
+        creation: Creation,
+    ) -> Result<Option<Self>, StoreError> {
+        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        flags.set(OpenFlags::SQLITE_OPEN_CREATE, creation == Creation::Allowed);
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        connection.execute_batch(SILENCE)?;
+        let cipher = connection.query_row("PRAGMA cipher_version", [], |row| row.get::<_, String>(0));
+        if cipher.optional()?.is_none_or(|version| version.is_empty()) {
+            return Err(StoreError::NotEncrypted);
+        }
+        set_key(&connection, key)?;
+        match connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get::<_, i64>(0)) {
+            Ok(_) => Ok(Some(Self(connection))),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads which store the database says it is, after refusing one made by a newer library.
+    ///
+    /// # Errors
+    /// [`StoreError::SchemaTooNew`]; [`StoreError::Corrupt`] when it does not say: no store is published without an id.
+    pub(crate) fn store_id(&self) -> Result<StoreId, StoreError> {
+        migration::refuse_newer(&self.0)?;
+        let is_there = self.0.table_exists(None, "meta")?;
+        if !is_there {
+            return Err(StoreError::Corrupt);
+        }
+        let bytes: Option<Vec<u8>> = self
+            .0
+            .query_row("SELECT value FROM meta WHERE key = 'store_id'", [], |row| row.get(0))
+            .optional()?;
+        let bytes = bytes.ok_or(StoreError::Corrupt)?;
+        Ok(StoreId::from_bytes(bytes.try_into().map_err(|_| StoreError::Corrupt)?))
+    }
+
+    pub(super) fn into_writer(self) -> Result<Connection, StoreError> {
+        let connection = self.0;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+        connection.execute_batch(DURABILITY)?;
+        connection.execute_batch(HARDENING)?;
+        connection.execute_batch(WRITER_CACHE)?;
+        let journal: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        if journal == "wal" { Ok(connection) } else { Err(StoreError::ReadOnly) }
+    }
+
+    pub(super) fn into_reader(self) -> Result<Connection, StoreError> {
+        let connection = self.0;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+        connection.execute_batch(DURABILITY)?;
+        connection.execute_batch(HARDENING)?;
+        connection.execute_batch(READER_CACHE)?;
+        Ok(connection)
+    }
+}
+
+/// The key as SQLCipher takes it, wiped when dropped.
+fn key_literal(key: &StoreKey) -> Zeroizing<[u8; KEY_LITERAL_BYTES]> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut literal = Zeroizing::new([0u8; KEY_LITERAL_BYTES]);
+    literal[..2].copy_from_slice(b"x'");
+    for (place, byte) in literal[2..].chunks_exact_mut(2).zip(key.expose()) {
+        place[0] = DIGITS[usize::from(byte >> 4)];
+        place[1] = DIGITS[usize::from(byte & 0x0f)];
+    }
+    literal[KEY_LITERAL_BYTES - 1] = b'\'';
+    literal
+}
+
+#[allow(unsafe_code, reason = "the key may not pass through SQL text, and rusqlite wraps no other way")]
+fn set_key(connection: &Connection, key: &StoreKey) -> Result<(), StoreError> {
+    let literal = key_literal(key);
+    // SAFETY: the handle is open and borrowed for the whole call, nobody else uses it, and SQLCipher copies the
+    // given number of bytes before it returns.
+    let code =
+        unsafe { ffi::sqlite3_key(connection.handle(), literal.as_ptr().cast(), KEY_LITERAL_BYTES as c_int) };
+    if code == ffi::SQLITE_OK { Ok(()) } else { Err(StoreError::Database { code }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_written_out_as_a_raw_key_of_the_one_shape_that_is_no_passphrase() {
+        let mut bytes = [0u8; STORE_KEY_BYTES];
+        bytes[0] = 0x1f;
+        bytes[STORE_KEY_BYTES - 1] = 0xa0;
+        let literal = key_literal(&StoreKey::from_bytes(bytes));
+        assert_eq!(literal.as_slice(), format!("x'1f{}a0'", "00".repeat(30)).as_bytes());
+    }
+}

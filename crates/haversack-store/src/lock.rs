@@ -1,0 +1,54 @@
+//! The lock file of a store: one opening at a time, in this process and across processes.
+//!
+//! The lock is the operating system's, so it vanishes with a killed holder; the file itself means nothing and is never
+//! removed or renamed, which would let two holders lock two files of one name.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+
+use crate::StoreError;
+
+/// Holds the store until it is dropped.
+#[derive(Debug)]
+pub(crate) struct StoreLock {
+    _file: File,
+}
+
+impl StoreLock {
+    /// Takes the lock, without waiting.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyOpen`] when somebody holds it; [`StoreError::NoAccess`], [`StoreError::ReadOnly`],
+    /// [`StoreError::DiskFull`] or [`StoreError::Io`] when the file cannot be made.
+    pub(crate) fn acquire(path: &Path) -> Result<Self, StoreError> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::AlreadyOpen),
+            Err(TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holder_is_refused_until_the_first_lets_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.lock");
+        let first = StoreLock::acquire(&path).unwrap();
+        assert!(matches!(StoreLock::acquire(&path), Err(StoreError::AlreadyOpen)));
+        drop(first);
+        assert!(StoreLock::acquire(&path).is_ok());
+    }
+
+    #[test]
+    fn a_lock_file_nobody_holds_does_not_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.lock");
+        std::fs::write(&path, b"").unwrap();
+        assert!(StoreLock::acquire(&path).is_ok());
+    }
+}
