@@ -2,9 +2,9 @@
 
 use std::io;
 
-use haversack_core::{DocumentRefusal, EditRefusal};
 use haversack_core::id_map::AssignmentRefusal;
 use haversack_core::outbox::FreezeRefusal;
+use haversack_core::{DocumentRefusal, EditRefusal};
 use haversack_protocol::{ChangeSetId, RecordId};
 
 /// Why the store could not do what was asked. Never holds SQL, a path, a key or a value.
@@ -21,13 +21,17 @@ pub enum StoreError {
     #[error("the key store cannot be read right now; try again when the device is unlocked")]
     KeyTemporarilyUnavailable,
     /// There is no key store on this machine.
-    #[error("this machine has no key store: start its Secret Service, or hand the key in over a file descriptor")]
+    #[error(
+        "this machine has no key store: start its Secret Service, or hand the key in over a file descriptor"
+    )]
     NoKeyStore,
     /// What the key store gave is no key of ours.
     #[error("what the key store holds is not a key of this store")]
     KeyUnusable,
     /// The key is not this file's.
-    #[error("the key does not open this store; it belongs to another one, or the file was restored from elsewhere")]
+    #[error(
+        "the key does not open this store; it belongs to another one, or the file was restored from elsewhere"
+    )]
     WrongKey,
     /// The file is a database that is not encrypted.
     #[error("the file is a database without encryption, so it is not a store of ours; it was not touched")]
@@ -70,6 +74,12 @@ pub enum StoreError {
     /// The outbox is full.
     #[error("the outbox holds as many unsent change sets as it may; connect and let it drain")]
     OutboxFull,
+    /// The store belongs to somebody else.
+    #[error("the store belongs to another principal or server; nothing was sent or stored")]
+    OtherPrincipal,
+    /// No server knows this device yet, so nothing can be authored for sending.
+    #[error("the device is not registered with a server yet")]
+    NotRegistered,
     /// No such entry in the outbox.
     #[error("the outbox has no change set {0}")]
     UnknownChangeSet(ChangeSetId),

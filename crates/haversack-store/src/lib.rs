@@ -3,8 +3,21 @@
 //! Never decides (core does), never touches the network, never awaits. Serves the promises "an acknowledged edit
 //! survives a kill", "nothing is recreated or wiped" and "no byte of a value is readable on disk".
 
+mod connection;
 mod error;
 mod key;
+mod open;
+mod query;
+mod store;
+mod table;
+mod unit_of_work;
 
 pub use error::StoreError;
 pub use key::{HostKey, KeyProvider, STORE_KEY_BYTES, StoreKey};
+pub use query::{
+    Comparison, ConflictCandidate, Counts, Direction, FieldConflict, Filter, OutboxEntry, Query, RecordState,
+    StoredRecord,
+};
+pub use store::Store;
+pub use table::notice::{Notice, NoticeKind};
+pub use unit_of_work::{AppliedPage, Identity, Leased, PageOutcome};
