@@ -84,6 +84,12 @@ pub enum StoreError {
     /// The outbox is full.
     #[error("the outbox holds as many unsent change sets as it may; connect and let it drain")]
     OutboxFull,
+    /// The store belongs to somebody else.
+    #[error("the store belongs to another principal or server; nothing was sent or stored")]
+    OtherPrincipal,
+    /// No server knows this device yet, so nothing can be authored for sending.
+    #[error("the device is not registered with a server yet")]
+    NotRegistered,
     /// No such entry in the outbox.
     #[error("the outbox has no change set {0}")]
     UnknownChangeSet(ChangeSetId),

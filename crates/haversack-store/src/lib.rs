@@ -11,10 +11,21 @@ mod lock;
 mod open;
 #[cfg(feature = "platform-keys")]
 mod platform_key;
+mod query;
 mod sidecar;
+mod store;
+mod table;
+mod unit_of_work;
 
 pub use error::StoreError;
 pub use key::{HostKey, KeyProvider, STORE_KEY_BYTES, StoreKey};
 pub use open::{Opened, open_store, set_aside};
 #[cfg(feature = "platform-keys")]
 pub use platform_key::PlatformKeys;
+pub use query::{
+    Comparison, ConflictCandidate, Counts, Direction, FieldConflict, Filter, OutboxEntry, Query, RecordState,
+    StoredRecord,
+};
+pub use store::Store;
+pub use table::notice::{Notice, NoticeKind};
+pub use unit_of_work::{AppliedPage, Identity, Leased, PageOutcome};

@@ -1,0 +1,291 @@
+//! Reading records: one, or those of a collection by indexed fields.
+
+use haversack_core::{EditRefusal, Reference, Row, Value, ValueRefusal, value_to_json};
+use haversack_protocol::limits::LIST_LIMIT_MAX;
+use haversack_protocol::{CollectionSchema, FieldKind, FieldSchema, RecordId, Schema, ServerId};
+use rusqlite::types::Value as Sql;
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
+
+use super::index::{effective, in_collection};
+use crate::StoreError;
+use crate::table::id_map;
+use crate::table::record::read_row;
+
+/// Where a record stands between this device and the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RecordState {
+    /// Created here; nothing of it was sent.
+    LocalOnly,
+    /// Has edits that wait to be sent.
+    Pending,
+    /// Has edits that may have reached the server.
+    Sending,
+    /// Everything known of it is durable at the server.
+    Synced,
+    /// Has an edit that was refused and waits for its user.
+    Rejected,
+}
+
+/// A record as apps read it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredRecord {
+    /// Its id.
+    pub record: RecordId,
+    /// Its server id, once assigned.
+    pub server_id: Option<ServerId>,
+    /// Its collection.
+    pub collection: String,
+    /// Its fields, marks and conflicts.
+    pub row: Row,
+    /// Where it stands.
+    pub state: RecordState,
+}
+
+/// How a field is compared with a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// Equal.
+    Eq,
+    /// Less.
+    Lt,
+    /// Less or equal.
+    Le,
+    /// Greater.
+    Gt,
+    /// Greater or equal.
+    Ge,
+}
+
+/// A condition on the effective value of an indexed field. A field without a value fulfils none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filter {
+    /// Field.
+    pub field: String,
+    /// Comparison.
+    pub op: Comparison,
+    /// Value of the field's kind.
+    pub value: Value,
+}
+
+/// Order of a listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Smallest first; records without a value before all others.
+    Ascending,
+    /// Greatest first; records without a value after all others.
+    Descending,
+}
+
+/// A listing of a collection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// Collection.
+    pub collection: String,
+    /// Conditions, all of which hold.
+    pub filters: Vec<Filter>,
+    /// Indexed field to sort by; by record id when absent, which is by creation time.
+    pub sort: Option<(String, Direction)>,
+    /// Greatest number of records; never more than [`LIST_LIMIT_MAX`].
+    pub limit: u32,
+    /// Records to skip.
+    pub offset: u32,
+    /// Include deleted records.
+    pub with_deleted: bool,
+}
+
+/// What of the columns of a listing each record needs. Greatest state of its entries: 3 rejected, 2 frozen, 1 pending.
+const COLUMNS: &str = "id, server_id, collection, row,
+    (SELECT max(CASE outbox.state WHEN 'rejected' THEN 3 WHEN 'frozen' THEN 2 ELSE 1 END)
+     FROM outbox_record touched JOIN outbox ON outbox.entry_order = touched.entry_order
+     WHERE touched.record = record.id),
+    EXISTS (SELECT 1 FROM document WHERE document.record = record.id)";
+
+/// A record as SQLite gives it.
+struct Found {
+    record: RecordId,
+    server_id: Option<String>,
+    collection: String,
+    text: String,
+    greatest_state: Option<i64>,
+    is_confirmed: bool,
+}
+
+fn read_found(row: &rusqlite::Row<'_>) -> rusqlite::Result<Found> {
+    Ok(Found {
+        record: RecordId::from_bytes(row.get(0)?),
+        server_id: row.get(1)?,
+        collection: row.get(2)?,
+        text: row.get(3)?,
+        greatest_state: row.get(4)?,
+        is_confirmed: row.get(5)?,
+    })
+}
+
+impl Found {
+    fn stored(self, connection: &Connection, schema: &Schema) -> Result<StoredRecord, StoreError> {
+        let mut row = read_row(schema, &self.collection, &self.text)?;
+        resolve_marks(connection, &mut row)?;
+        let server_id = self.server_id.map(ServerId::new).transpose();
+        Ok(StoredRecord {
+            record: self.record,
+            server_id: server_id.map_err(|_| StoreError::Unreadable("server id"))?,
+            collection: self.collection,
+            row,
+            state: match (self.greatest_state, self.is_confirmed) {
+                (None, _) => RecordState::Synced,
+                (Some(3..), _) => RecordState::Rejected,
+                (Some(2), _) => RecordState::Sending,
+                (_, true) => RecordState::Pending,
+                (_, false) => RecordState::LocalOnly,
+            },
+        })
+    }
+}
+
+/// A reference inside a mark is never rewritten, so it is resolved when it is read.
+fn resolve_marks(connection: &Connection, row: &mut Row) -> Result<(), StoreError> {
+    for mark in row.marks.values_mut().chain(row.beaten_marks.values_mut().flatten()) {
+        if let Some(Value::Reference(reference)) = &mut mark.value
+            && let Reference::Record(record) = reference
+            && let Some(server_id) = id_map::server_id(connection, *record)?
+        {
+            *reference = Reference::Server(server_id);
+        }
+    }
+    Ok(())
+}
+
+/// Reads one record.
+pub(crate) fn get(
+    connection: &Connection,
+    schema: &Schema,
+    record: RecordId,
+) -> Result<Option<StoredRecord>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM record WHERE id = ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let found = statement.query_row([record.as_bytes()], read_found).optional()?;
+    found.map(|found| found.stored(connection, schema)).transpose()
+}
+
+/// The record either of its names stands for.
+pub(crate) fn resolve(connection: &Connection, name: &Reference) -> Result<Option<RecordId>, StoreError> {
+    match name {
+        Reference::Record(record) => {
+            let sql = "SELECT 1 FROM record WHERE id = ?1 UNION SELECT 1 FROM id_map WHERE record = ?1";
+            let is_known = connection.prepare_cached(sql)?.exists([record.as_bytes()])?;
+            Ok(is_known.then_some(*record))
+        }
+        Reference::Server(server_id) => id_map::holder(connection, server_id),
+    }
+}
+
+/// Lists records.
+pub(crate) fn list(
+    connection: &Connection,
+    schema: &Schema,
+    query: &Query,
+) -> Result<Vec<StoredRecord>, StoreError> {
+    let collection = known(schema, query)?;
+    let (condition, mut values) = condition(connection, collection, query)?;
+    let order = match &query.sort {
+        None => "id".to_owned(),
+        Some((field, direction)) => {
+            let kind = indexed(collection, query, field)?.kind;
+            let word = if *direction == Direction::Ascending { "ASC" } else { "DESC" };
+            format!("{} {word}, id {word}", effective(kind, field))
+        }
+    };
+    let sql = format!("SELECT {COLUMNS} FROM record WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?");
+    values.push(Sql::Integer(i64::from(query.limit.min(LIST_LIMIT_MAX))));
+    values.push(Sql::Integer(i64::from(query.offset)));
+    let mut statement = connection.prepare_cached(&sql)?;
+    let found = statement.query_map(params_from_iter(values), read_found)?;
+    found.map(|found| found?.stored(connection, schema)).collect()
+}
+
+/// Counts the records a listing without limit would return.
+pub(crate) fn count(connection: &Connection, schema: &Schema, query: &Query) -> Result<u64, StoreError> {
+    let collection = known(schema, query)?;
+    let (condition, values) = condition(connection, collection, query)?;
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT count(*) FROM record WHERE {condition}"))?;
+    let count: i64 = statement.query_row(params_from_iter(values), |row| row.get(0))?;
+    Ok(count.cast_unsigned())
+}
+
+fn known<'s>(schema: &'s Schema, query: &Query) -> Result<&'s CollectionSchema, StoreError> {
+    let unknown = || EditRefusal::UnknownCollection(query.collection.clone());
+    Ok(schema.collection(&query.collection).ok_or_else(unknown)?)
+}
+
+fn indexed<'s>(
+    collection: &'s CollectionSchema,
+    query: &Query,
+    field: &str,
+) -> Result<&'s FieldSchema, StoreError> {
+    let (name, field) = (query.collection.clone(), field.to_owned());
+    match collection.field(&field) {
+        Some(known) if known.indexed => Ok(known),
+        Some(_) => Err(StoreError::NotIndexed { collection: name, field }),
+        None => Err(EditRefusal::UnknownField { collection: name, field }.into()),
+    }
+}
+
+/// The condition of a query, with the values of its places.
+fn condition(
+    connection: &Connection,
+    collection: &CollectionSchema,
+    query: &Query,
+) -> Result<(String, Vec<Sql>), StoreError> {
+    let mut sql = in_collection(&query.collection);
+    if !query.with_deleted {
+        sql.push_str(" AND is_deleted = 0");
+    }
+    let mut values = Vec::new();
+    for filter in &query.filters {
+        let kind = indexed(collection, query, &filter.field)?.kind;
+        if filter.value.kind() != kind {
+            let (collection, field) = (query.collection.clone(), filter.field.clone());
+            let source = ValueRefusal::Kind { expected: kind };
+            return Err(EditRefusal::Value { collection, field, source }.into());
+        }
+        let names = names_of(connection, &filter.value)?;
+        let places = vec!["?"; names.len()].join(", ");
+        let comparison = match filter.op {
+            Comparison::Eq => format!("IN ({places})"),
+            Comparison::Lt => "< ?".to_owned(),
+            Comparison::Le => "<= ?".to_owned(),
+            Comparison::Gt => "> ?".to_owned(),
+            Comparison::Ge => ">= ?".to_owned(),
+        };
+        sql.push_str(&format!(" AND {} {comparison}", effective(kind, &filter.field)));
+        let taken = if filter.op == Comparison::Eq { names.len() } else { 1 };
+        values.extend(names.into_iter().take(taken).map(|name| sql_value(kind, &name)));
+    }
+    Ok((sql, values))
+}
+
+/// Every form the value may have in rows: a reference inside a mark may still be by record id.
+fn names_of(connection: &Connection, value: &Value) -> Result<Vec<Value>, StoreError> {
+    let Value::Reference(reference) = value else { return Ok(vec![value.clone()]) };
+    let other = match reference {
+        Reference::Record(record) => id_map::server_id(connection, *record)?.map(Reference::Server),
+        Reference::Server(server_id) => id_map::holder(connection, server_id)?.map(Reference::Record),
+    };
+    Ok(other.into_iter().map(Value::Reference).chain([value.clone()]).collect())
+}
+
+/// The value as `json_extract` gives it.
+fn sql_value(kind: FieldKind, value: &Value) -> Sql {
+    match (kind, value) {
+        (FieldKind::Decimal, Value::Decimal(text)) => Sql::Real(text.parse().unwrap_or(f64::NAN)),
+        (_, Value::Integer(number) | Value::Counter(number)) => Sql::Integer(*number),
+        (_, Value::Float(number)) => Sql::Real(*number),
+        (_, Value::Boolean(truth)) => Sql::Integer(i64::from(*truth)),
+        (_, value) => match value_to_json(value) {
+            serde_json::Value::String(text) => Sql::Text(text),
+            other => Sql::Text(other.to_string()),
+        },
+    }
+}

@@ -1,0 +1,16 @@
+//! Queries: what apps and people ask of the store. Nothing here writes rows.
+
+mod conflict;
+mod digest;
+pub(crate) mod index;
+mod list;
+mod outbox;
+
+pub use conflict::{ConflictCandidate, FieldConflict};
+pub use list::{Comparison, Direction, Filter, Query, RecordState, StoredRecord};
+pub use outbox::{Counts, OutboxEntry};
+
+pub(crate) use conflict::conflicts;
+pub(crate) use digest::{digest_from_documents, digest_from_rows, stale_rows, temporary_ids};
+pub(crate) use list::{count, get, list, resolve};
+pub(crate) use outbox::{counts, entries};

@@ -1,0 +1,298 @@
+//! The public face of the store: every call is one unit of work or one query.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use haversack_core::{ChangeSet, Reference, StateDigest};
+use haversack_protocol::limits::OUTBOX_ENTRIES_MAX;
+use haversack_protocol::{
+    ChangeSetId, Cursor, DeviceReply, HintBody, PageBody, RecordId, Role, Schema, ServerId, StoreId,
+    UnixMillis,
+};
+
+use crate::connection::Connections;
+use crate::open::open_store;
+use crate::query::{self, Counts, FieldConflict, OutboxEntry, Query, StoredRecord};
+use crate::table::notice::{self, Notice};
+use crate::table::{id_map, meta, outbox};
+use crate::unit_of_work::{self, AppliedPage, Identity, Leased};
+use crate::{KeyProvider, StoreError};
+
+#[cfg(test)]
+mod tests;
+
+/// An opened store. Every method blocks; none of them touches the network.
+pub struct Store {
+    connections: Connections,
+    store_id: StoreId,
+    schema: Arc<Schema>,
+}
+
+impl Store {
+    /// Opens the store in `folder`, or makes a new one where there is none, and prepares it for `schema`: when the
+    /// schema changed, every row is made anew.
+    ///
+    /// # Errors
+    /// [`StoreError`]; an existing store is then as it was.
+    pub fn open(folder: &Path, schema: Arc<Schema>, keys: &dyn KeyProvider) -> Result<Self, StoreError> {
+        let opened = open_store(folder, keys)?;
+        opened.connections.write(|tx| unit_of_work::prepare(tx, &schema))?;
+        Ok(Self { connections: opened.connections, store_id: opened.store_id, schema })
+    }
+
+    /// Name of the store.
+    pub fn store_id(&self) -> StoreId {
+        self.store_id
+    }
+
+    /// Schema it was opened with.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Who the store speaks for.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn identity(&self) -> Result<Identity, StoreError> {
+        self.connections.read(unit_of_work::identity)
+    }
+
+    /// Binds the store to a server, a principal and a device.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherPrincipal`] when it is bound to others; nothing is changed then.
+    pub fn bind(&self, server: &str, reply: &DeviceReply) -> Result<(), StoreError> {
+        self.connections.write(|tx| unit_of_work::bind(tx, server, reply))
+    }
+
+    /// Remembers the principal's role as the server last said it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_role(&self, role: Role) -> Result<(), StoreError> {
+        self.connections.write(|tx| meta::write(tx, meta::ROLE, &role))
+    }
+
+    /// Stores an edit in the outbox and shows it; returns the records it changed. Once it returns, the edit survives
+    /// a crash.
+    ///
+    /// # Errors
+    /// [`StoreError::Edit`] and [`StoreError::OutboxFull`] among others; nothing is stored then.
+    pub fn local_write(&self, change_set: ChangeSet) -> Result<BTreeSet<RecordId>, StoreError> {
+        self.write_bounded(change_set, OUTBOX_ENTRIES_MAX)
+    }
+
+    fn write_bounded(
+        &self,
+        change_set: ChangeSet,
+        entries_max: u64,
+    ) -> Result<BTreeSet<RecordId>, StoreError> {
+        let schema = self.schema();
+        self.connections.write(|tx| unit_of_work::local_write(tx, schema, change_set, entries_max))
+    }
+
+    /// Forgets a rejected change set for good.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownChangeSet`] or [`StoreError::NotRejected`] among others.
+    pub fn discard(&self, id: ChangeSetId) -> Result<BTreeSet<RecordId>, StoreError> {
+        self.connections.write(|tx| unit_of_work::discard(tx, id))
+    }
+
+    /// Replaces a rejected change set by a corrected one, or leaves both as they were.
+    ///
+    /// # Errors
+    /// Those of [`Store::discard`] and [`Store::local_write`].
+    pub fn resubmit(
+        &self,
+        rejected: ChangeSetId,
+        corrected: ChangeSet,
+    ) -> Result<BTreeSet<RecordId>, StoreError> {
+        let (schema, max) = (self.schema(), OUTBOX_ENTRIES_MAX);
+        self.connections.write(|tx| unit_of_work::resubmit(tx, schema, rejected, corrected, max))
+    }
+
+    /// The read position; `None` before the first page.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn cursor(&self) -> Result<Option<Cursor>, StoreError> {
+        self.connections.read(|connection| meta::read(connection, meta::CURSOR))
+    }
+
+    /// Forgets the read position; documents and outbox stay.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn reset_cursor(&self) -> Result<(), StoreError> {
+        self.connections.write(|tx| meta::remove(tx, meta::CURSOR))
+    }
+
+    /// Leases a batch of at most `change_sets_max` change sets. Their bytes are stored before this returns, and a
+    /// later lease gives the same bytes until there is a verdict.
+    ///
+    /// # Errors
+    /// [`StoreError::NotRegistered`] before the first contact, among others.
+    pub fn lease_batch(&self, change_sets_max: usize) -> Result<Leased, StoreError> {
+        let schema = self.schema();
+        self.connections.write(|tx| unit_of_work::lease_batch(tx, schema, change_sets_max))
+    }
+
+    /// Applies a page of the log and stores its cursor, in one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Assignment`] for a contradicting id map, among others; nothing is stored then.
+    pub fn apply_page(&self, page: &PageBody) -> Result<AppliedPage, StoreError> {
+        let schema = self.schema();
+        self.connections.write(|tx| unit_of_work::apply_page(tx, schema, page))
+    }
+
+    /// Notes answers that are not final, for display; they count as no attempt.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn note_hints(&self, hints: &HintBody) -> Result<(), StoreError> {
+        self.connections.write(|tx| {
+            hints.hints.iter().try_for_each(|hint| outbox::note_hint(tx, hint.change_set, hint.code.as_str()))
+        })
+    }
+
+    /// Notes a request that brought no verdict. `error` is a code or a transport word, never a value.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn note_failure(
+        &self,
+        change_sets: &[ChangeSetId],
+        error: &str,
+        next_try: Option<UnixMillis>,
+    ) -> Result<(), StoreError> {
+        self.connections
+            .write(|tx| change_sets.iter().try_for_each(|id| outbox::note_failure(tx, *id, error, next_try)))
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn get(&self, record: RecordId) -> Result<Option<StoredRecord>, StoreError> {
+        self.connections.read(|connection| query::get(connection, &self.schema, record))
+    }
+
+    /// The record either of its names stands for.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn resolve(&self, name: &Reference) -> Result<Option<RecordId>, StoreError> {
+        self.connections.read(|connection| query::resolve(connection, name))
+    }
+
+    /// The server id of a record, once assigned.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn server_id(&self, record: RecordId) -> Result<Option<ServerId>, StoreError> {
+        self.connections.read(|connection| id_map::server_id(connection, record))
+    }
+
+    /// Lists records of a collection.
+    ///
+    /// # Errors
+    /// [`StoreError::NotIndexed`] for a field without an index, among others.
+    pub fn list(&self, query: &Query) -> Result<Vec<StoredRecord>, StoreError> {
+        self.connections.read(|connection| query::list(connection, &self.schema, query))
+    }
+
+    /// Counts the records a listing without limit and offset would return.
+    ///
+    /// # Errors
+    /// Those of [`Store::list`].
+    pub fn count(&self, query: &Query) -> Result<u64, StoreError> {
+        self.connections.read(|connection| query::count(connection, &self.schema, query))
+    }
+
+    /// The conflicts of a record, by field.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownRecord`] among others.
+    pub fn conflicts(&self, record: RecordId) -> Result<Vec<FieldConflict>, StoreError> {
+        self.connections.read(|connection| query::conflicts(connection, &self.schema, record))
+    }
+
+    /// The outbox, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn outbox(&self) -> Result<Vec<OutboxEntry>, StoreError> {
+        self.connections.read(query::entries)
+    }
+
+    /// Notices nobody acknowledged yet, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn notices(&self) -> Result<Vec<Notice>, StoreError> {
+        self.connections.read(notice::open)
+    }
+
+    /// Marks a notice as seen. False when there is none of that id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn acknowledge_notice(&self, id: i64) -> Result<bool, StoreError> {
+        self.connections.write(|tx| notice::acknowledge(tx, id))
+    }
+
+    /// Counts for status displays.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn counts(&self) -> Result<Counts, StoreError> {
+        self.connections.read(query::counts)
+    }
+
+    /// Change sets the server has not settled to the user's satisfaction: pending, under way and rejected.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn unsynced(&self) -> Result<u64, StoreError> {
+        let counts = self.counts()?;
+        Ok(counts.pending + counts.sending + counts.rejected)
+    }
+
+    /// The digest of what rows show. Equals that of any device and the server with the same state and no work.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn digest_from_rows(&self) -> Result<StateDigest, StoreError> {
+        self.connections.read(|connection| query::digest_from_rows(connection, &self.schema))
+    }
+
+    /// The digest of what confirmed documents hold.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn digest_from_documents(&self) -> Result<StateDigest, StoreError> {
+        self.connections.read(|connection| query::digest_from_documents(connection, &self.schema))
+    }
+
+    /// Number of temporary ids visible in rows, documents, waiting entries and the reference table.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn temporary_ids(&self) -> Result<u64, StoreError> {
+        self.connections.read(|connection| query::temporary_ids(connection, &self.schema))
+    }
+
+    /// Checks the file, and every row against its document and edits. One sentence per finding, without values.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn check(&self) -> Result<Vec<String>, StoreError> {
+        let mut findings = self.connections.check()?;
+        findings.extend(self.connections.read(|connection| query::stale_rows(connection, &self.schema))?);
+        Ok(findings)
+    }
+}

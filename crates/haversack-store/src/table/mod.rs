@@ -1,0 +1,76 @@
+//! The tables: one file per table with all its SQL. Nothing is decided here.
+
+pub(crate) mod document;
+pub(crate) mod envelope;
+pub(crate) mod id_map;
+pub(crate) mod lane;
+pub(crate) mod meta;
+pub(crate) mod notice;
+pub(crate) mod outbox;
+pub(crate) mod quarantine;
+pub(crate) mod record;
+
+use haversack_protocol::{ChangeHash, ChangeSetId, RecordId};
+use rusqlite::{Connection, Params, Row};
+
+use crate::StoreError;
+
+fn record_at(row: &Row<'_>, column: usize) -> rusqlite::Result<RecordId> {
+    row.get(column).map(RecordId::from_bytes)
+}
+
+fn change_set_at(row: &Row<'_>, column: usize) -> rusqlite::Result<ChangeSetId> {
+    row.get(column).map(ChangeSetId::from_bytes)
+}
+
+/// Reads hashes laid end to end.
+fn hashes_from(bytes: &[u8]) -> Vec<ChangeHash> {
+    let (hashes, _) = bytes.as_chunks();
+    hashes.iter().copied().map(ChangeHash::from_bytes).collect()
+}
+
+fn hashes_to(hashes: &[ChangeHash]) -> Vec<u8> {
+    hashes.iter().flat_map(ChangeHash::as_bytes).copied().collect()
+}
+
+/// Runs a cached query and collects what `read` makes of each of its rows.
+fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, StoreError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params, read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Runs a cached query for at most one row.
+fn one<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Option<T>, StoreError> {
+    use rusqlite::OptionalExtension;
+    Ok(connection.prepare_cached(sql)?.query_row(params, read).optional()?)
+}
+
+/// Runs a cached statement.
+fn run(connection: &Connection, sql: &str, params: impl Params) -> Result<usize, StoreError> {
+    Ok(connection.prepare_cached(sql)?.execute(params)?)
+}
+
+/// A count as SQLite gives it.
+fn count(connection: &Connection, sql: &str, params: impl Params) -> Result<u64, StoreError> {
+    let count: Option<i64> = one(connection, sql, params, |row| row.get(0))?;
+    Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+}
+
+fn encode<T: minicbor::Encode<()>>(value: &T) -> Vec<u8> {
+    minicbor::to_vec(value).expect("writing to a vector cannot fail")
+}
+
+fn decode<T: for<'b> minicbor::Decode<'b, ()>>(bytes: &[u8], what: &'static str) -> Result<T, StoreError> {
+    minicbor::decode(bytes).map_err(|_| StoreError::Unreadable(what))
+}

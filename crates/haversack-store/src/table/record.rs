@@ -1,0 +1,142 @@
+//! Rows, and the references by record id that they show.
+
+use haversack_core::{Reference, Row, Value};
+use haversack_protocol::{RecordId, Schema, ServerId};
+use rusqlite::Connection;
+
+use super::{all, one, record_at, run};
+use crate::StoreError;
+
+/// A row as stored.
+#[derive(Clone, Debug)]
+pub(crate) struct FoundRow {
+    pub(crate) collection: String,
+    pub(crate) row: Row,
+}
+
+/// Reads the JSON of a row under the schema.
+pub(crate) fn read_row(schema: &Schema, collection: &str, text: &str) -> Result<Row, StoreError> {
+    let unreadable = StoreError::Unreadable("row");
+    let (Some(known), Ok(json)) = (schema.collection(collection), serde_json::from_str(text)) else {
+        return Err(unreadable);
+    };
+    Row::from_json(known, &json).map_err(|_| unreadable)
+}
+
+/// The row of a record.
+pub(crate) fn load(
+    connection: &Connection,
+    schema: &Schema,
+    record: RecordId,
+) -> Result<Option<FoundRow>, StoreError> {
+    let found: Option<(String, String)> =
+        one(connection, "SELECT collection, row FROM record WHERE id = ?1", [record.as_bytes()], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let Some((collection, text)) = found else { return Ok(None) };
+    let row = read_row(schema, &collection, &text)?;
+    Ok(Some(FoundRow { collection, row }))
+}
+
+/// The collection of a record that has a row.
+pub(crate) fn collection(connection: &Connection, record: RecordId) -> Result<Option<String>, StoreError> {
+    one(connection, "SELECT collection FROM record WHERE id = ?1", [record.as_bytes()], |row| row.get(0))
+}
+
+/// Writes a row, and what it refers to by record id.
+pub(crate) fn save(
+    connection: &Connection,
+    schema: &Schema,
+    record: RecordId,
+    found: &FoundRow,
+) -> Result<(), StoreError> {
+    let FoundRow { collection, row } = found;
+    let has_conflict = !row.conflicts.is_empty() || !row.beaten_marks.is_empty();
+    let sql = "INSERT INTO record (id, collection, server_id, is_deleted, has_conflict, row)
+               VALUES (?1, ?2, (SELECT server_id FROM id_map WHERE record = ?1), ?3, ?4, ?5)
+               ON CONFLICT (id) DO UPDATE SET collection = excluded.collection,
+               server_id = excluded.server_id, is_deleted = excluded.is_deleted,
+               has_conflict = excluded.has_conflict, row = excluded.row";
+    let text = row.to_json().to_string();
+    run(connection, sql, (record.as_bytes(), collection, row.is_deleted, has_conflict, text))?;
+    let refers = schema.collection(collection).is_some_and(|known| known.references().next().is_some());
+    if refers {
+        forget_references(connection, record)?;
+        for (target, field) in temporary_references(row) {
+            let sql = "INSERT OR IGNORE INTO reference (target, record, field) VALUES (?1, ?2, ?3)";
+            run(connection, sql, (target.as_bytes(), record.as_bytes(), field))?;
+        }
+    }
+    Ok(())
+}
+
+/// Every reference by record id that a row shows, conflicts included.
+pub(crate) fn temporary_references(row: &Row) -> impl Iterator<Item = (RecordId, &str)> {
+    let own = row.fields.iter().map(|(field, value)| (field, Some(value)));
+    let concurrent = row
+        .conflicts
+        .iter()
+        .flat_map(|(field, all)| all.iter().map(move |candidate| (field, candidate.value.as_ref())));
+    own.chain(concurrent).filter_map(|(field, value)| match value {
+        Some(Value::Reference(Reference::Record(target))) => Some((*target, field.as_str())),
+        _ => None,
+    })
+}
+
+fn forget_references(connection: &Connection, record: RecordId) -> Result<(), StoreError> {
+    run(connection, "DELETE FROM reference WHERE record = ?1", [record.as_bytes()]).map(drop)
+}
+
+/// Removes the row of a record.
+pub(crate) fn remove(connection: &Connection, record: RecordId) -> Result<(), StoreError> {
+    forget_references(connection, record)?;
+    run(connection, "DELETE FROM record WHERE id = ?1", [record.as_bytes()]).map(drop)
+}
+
+/// Records whose rows show a reference to the record by its record id.
+pub(crate) fn showing(connection: &Connection, target: RecordId) -> Result<Vec<RecordId>, StoreError> {
+    let sql = "SELECT DISTINCT record FROM reference WHERE target = ?1";
+    all(connection, sql, [target.as_bytes()], |row| record_at(row, 0))
+}
+
+/// A row with what its listing needs.
+pub(crate) struct ListedRow {
+    pub(crate) record: RecordId,
+    pub(crate) collection: String,
+    pub(crate) server_id: Option<ServerId>,
+    pub(crate) row: Row,
+}
+
+/// Hands every row to `visit`, ascending by record id.
+pub(crate) fn each(
+    connection: &Connection,
+    schema: &Schema,
+    mut visit: impl FnMut(ListedRow) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let sql = "SELECT id, collection, server_id, row FROM record ORDER BY id";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let collection: String = row.get(1)?;
+        let text: String = row.get(3)?;
+        let server_id = row.get::<_, Option<String>>(2)?.map(ServerId::new).transpose();
+        visit(ListedRow {
+            record: record_at(row, 0)?,
+            server_id: server_id.map_err(|_| StoreError::Unreadable("server id"))?,
+            row: read_row(schema, &collection, &text)?,
+            collection,
+        })?;
+    }
+    Ok(())
+}
+
+/// Every record with a row, ascending.
+pub(crate) fn records(connection: &Connection) -> Result<Vec<RecordId>, StoreError> {
+    all(connection, "SELECT id FROM record ORDER BY id", [], |row| record_at(row, 0))
+}
+
+/// Number of references by record id, kept for rows, whose record has a server id.
+pub(crate) fn assigned_references(connection: &Connection) -> Result<u64, StoreError> {
+    let sql = "SELECT count(*) FROM reference JOIN id_map ON id_map.record = reference.target";
+    super::count(connection, sql, [])
+}

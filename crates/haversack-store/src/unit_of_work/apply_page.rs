@@ -1,0 +1,249 @@
+//! Applying a page of the log: documents, rows, verdicts, ids and the cursor, in one transaction.
+//!
+//! Verdicts settle here and nowhere else, in log order. A repeated page changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use haversack_core::{Document, admit_from_server};
+use haversack_protocol::{ChangeHash, DeviceId, LogRow, PageBody, RecordId, RejectedRow, Schema};
+use rusqlite::Connection;
+
+use super::accept::accept;
+use super::materialise::refresh;
+use super::reject::roll_back;
+use crate::StoreError;
+use crate::table::document::StoredDocument;
+use crate::table::notice::{Notice, NoticeKind};
+use crate::table::{document, envelope, meta, notice, outbox, quarantine};
+
+/// What became of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageOutcome {
+    /// Applied, and its cursor stored.
+    Applied,
+    /// The server named an own change by its hash, but its bytes are not here: nothing was applied; ask again with
+    /// `echo_in_full`.
+    NeedsFullEcho,
+}
+
+/// What a page did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedPage {
+    /// Records whose rows or states changed.
+    pub changed: BTreeSet<RecordId>,
+    /// Own change sets it accepted.
+    pub accepted: usize,
+    /// Own change sets it refused, those that fell with them included.
+    pub rejected: usize,
+    /// What became of it.
+    pub outcome: PageOutcome,
+}
+
+/// Why a page stops.
+pub(super) enum Stop {
+    /// The bytes of an own change are not here.
+    NeedsFullEcho,
+    /// The store failed, or the page is hostile as a whole.
+    Failed(StoreError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Applies a page and stores its cursor, or does nothing at all.
+pub(crate) fn apply_page(
+    connection: &Connection,
+    schema: &Schema,
+    page: &PageBody,
+) -> Result<AppliedPage, StoreError> {
+    connection.execute_batch("SAVEPOINT page")?;
+    let device = meta::read(connection, meta::DEVICE)?;
+    let mut work = PageWork::new(connection, schema, device);
+    match work.apply(page) {
+        Ok(()) => {
+            connection.execute_batch("RELEASE page")?;
+            Ok(AppliedPage {
+                changed: work.touched,
+                accepted: work.accepted,
+                rejected: work.rejected,
+                outcome: PageOutcome::Applied,
+            })
+        }
+        Err(Stop::NeedsFullEcho) => {
+            connection.execute_batch("ROLLBACK TO page; RELEASE page")?;
+            let outcome = PageOutcome::NeedsFullEcho;
+            Ok(AppliedPage { changed: BTreeSet::new(), accepted: 0, rejected: 0, outcome })
+        }
+        Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+/// A document while a page is applied.
+struct Held {
+    stored: StoredDocument,
+    /// Changes of this page, with their positions.
+    added: Vec<(u64, Vec<u8>)>,
+}
+
+/// The state of one page under way.
+pub(super) struct PageWork<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) schema: &'a Schema,
+    pub(super) device: Option<DeviceId>,
+    documents: BTreeMap<RecordId, Option<Held>>,
+    pub(super) touched: BTreeSet<RecordId>,
+    pub(super) accepted: usize,
+    rejected: usize,
+}
+
+impl<'a> PageWork<'a> {
+    fn new(connection: &'a Connection, schema: &'a Schema, device: Option<DeviceId>) -> Self {
+        Self {
+            connection,
+            schema,
+            device,
+            documents: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            accepted: 0,
+            rejected: 0,
+        }
+    }
+
+    fn apply(&mut self, page: &PageBody) -> Result<(), Stop> {
+        for row in &page.rows {
+            match row {
+                LogRow::Accepted(row) => accept(self, row)?,
+                LogRow::Rejected(row) => self.reject(row)?,
+                LogRow::Device(row) => envelope::insert_device(self.connection, row.device, &row.principal)?,
+                _ => {}
+            }
+        }
+        let records: Vec<_> = self.documents.keys().copied().collect();
+        for record in records {
+            self.save(record)?;
+        }
+        for record in self.touched.clone() {
+            self.held(record)?;
+            let held = self.documents.get(&record).and_then(Option::as_ref);
+            let confirmed = held.map(|held| (held.stored.collection.as_str(), &held.stored.document));
+            refresh(self.connection, self.schema, record, confirmed)?;
+        }
+        Ok(meta::write(self.connection, meta::CURSOR, &page.cursor_after)?)
+    }
+
+    fn reject(&mut self, row: &RejectedRow) -> Result<(), Stop> {
+        let Some(entry) = outbox::find(self.connection, row.origin.change_set)? else { return Ok(()) };
+        let position = Some(row.origin.position);
+        let fallen = roll_back(self.connection, entry.order, &row.rejection, position)?;
+        self.rejected += fallen.rejected;
+        self.touched.extend(fallen.stale);
+        Ok(())
+    }
+
+    fn held(&mut self, record: RecordId) -> Result<&mut Option<Held>, StoreError> {
+        use std::collections::btree_map::Entry;
+        match self.documents.entry(record) {
+            Entry::Occupied(held) => Ok(held.into_mut()),
+            Entry::Vacant(place) => {
+                let stored = document::load(self.connection, record)?;
+                Ok(place.insert(stored.map(|stored| Held { stored, added: vec![] })))
+            }
+        }
+    }
+
+    /// Says whether the record's confirmed document has the change.
+    pub(super) fn contains(&mut self, record: RecordId, hash: &ChangeHash) -> Result<bool, StoreError> {
+        Ok(self.held(record)?.as_ref().is_some_and(|held| held.stored.document.contains(hash)))
+    }
+
+    /// Adds a change to a confirmed document. `Some` hash when it was new; a refused one is quarantined.
+    pub(super) fn add(
+        &mut self,
+        (record, collection, epoch): (RecordId, Option<&str>, u32),
+        position: u64,
+        change: &[u8],
+    ) -> Result<Option<ChangeHash>, StoreError> {
+        let held = self.held(record)?;
+        if held.is_none()
+            && let Some(collection) = collection
+        {
+            let collection = collection.to_owned();
+            let stored = StoredDocument { collection, epoch, document: Document::empty() };
+            *held = Some(Held { stored, added: vec![] });
+        }
+        let admitted = held.as_mut().and_then(|held| {
+            let (document, hash) = admit_from_server(&held.stored.document, change).ok()?;
+            if held.stored.document.contains(&hash) {
+                return Some(None);
+            }
+            held.stored.document = document;
+            held.stored.epoch = held.stored.epoch.max(epoch);
+            held.added.push((position, change.to_vec()));
+            Some(Some(hash))
+        });
+        let Some(new) = admitted else {
+            self.quarantine(record, position, change)?;
+            return Ok(None);
+        };
+        if new.is_some() {
+            self.touched.insert(record);
+        }
+        Ok(new)
+    }
+
+    fn quarantine(&mut self, record: RecordId, position: u64, change: &[u8]) -> Result<(), StoreError> {
+        if quarantine::insert(self.connection, record, position, change)? {
+            let told = Notice {
+                id: 0,
+                kind: NoticeKind::Quarantined,
+                record: Some(record),
+                change_set: None,
+                cause: None,
+                entries: 1,
+                position: Some(position),
+            };
+            notice::insert(self.connection, &told)?;
+        }
+        Ok(())
+    }
+
+    /// Stores a document whose bytes are proven to load. Where they are not, its changes of this page are taken one by
+    /// one and only the culprits are quarantined.
+    fn save(&mut self, record: RecordId) -> Result<(), StoreError> {
+        let Some(Some(held)) = self.documents.get(&record) else { return Ok(()) };
+        if held.added.is_empty() {
+            if held.stored.document.change_count() == 0 {
+                self.documents.insert(record, None);
+            }
+            return Ok(());
+        }
+        if let Ok(bytes) = held.stored.document.save_checked() {
+            return document::save(self.connection, record, &held.stored, &bytes);
+        }
+        self.save_one_by_one(record)
+    }
+
+    fn save_one_by_one(&mut self, record: RecordId) -> Result<(), StoreError> {
+        let Some(Some(mut held)) = self.documents.remove(&record) else { return Ok(()) };
+        let before = document::load(self.connection, record)?;
+        let mut good = before.map_or_else(Document::empty, |before| before.document);
+        let mut proven = None;
+        for (position, change) in std::mem::take(&mut held.added) {
+            let added = admit_from_server(&good, &change);
+            match added.and_then(|(document, _)| Ok((document.save_checked()?, document))) {
+                Ok((bytes, document)) => (good, proven) = (document, Some(bytes)),
+                Err(_) => self.quarantine(record, position, &change)?,
+            }
+        }
+        held.stored.document = good;
+        if let Some(bytes) = proven {
+            document::save(self.connection, record, &held.stored, &bytes)?;
+        }
+        let is_empty = held.stored.document.change_count() == 0;
+        self.documents.insert(record, (!is_empty).then_some(held));
+        Ok(())
+    }
+}

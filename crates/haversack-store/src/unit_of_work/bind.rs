@@ -1,0 +1,57 @@
+//! Binding the store to a server, a principal and a device.
+
+use haversack_protocol::{DeviceId, DeviceReply, InstallationId, PrincipalId, Role};
+use rusqlite::Connection;
+
+use crate::StoreError;
+use crate::table::{envelope, meta, outbox};
+
+/// Who the store speaks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Name of this installation, made once.
+    pub installation: InstallationId,
+    /// Device id the server issued; `None` before the first contact.
+    pub device: Option<DeviceId>,
+    /// Whose store it is; `None` before the first contact.
+    pub principal: Option<PrincipalId>,
+    /// Role of the principal as last heard; the least one before the first contact.
+    pub role: Role,
+    /// Server the store is bound to.
+    pub server: Option<String>,
+}
+
+/// Reads who the store speaks for.
+pub(crate) fn identity(connection: &Connection) -> Result<Identity, StoreError> {
+    let installation = meta::read(connection, meta::INSTALLATION)?;
+    Ok(Identity {
+        installation: installation.ok_or(StoreError::Unreadable("installation id"))?,
+        device: meta::read(connection, meta::DEVICE)?,
+        principal: meta::read(connection, meta::PRINCIPAL)?,
+        role: meta::read(connection, meta::ROLE)?.unwrap_or(Role::Mentor),
+        server: meta::read(connection, meta::SERVER)?,
+    })
+}
+
+/// Binds the store, or renews what the server says of the device. Bytes authored under another device id are dropped,
+/// to be authored anew.
+pub(crate) fn bind(connection: &Connection, server: &str, reply: &DeviceReply) -> Result<(), StoreError> {
+    let bound = identity(connection)?;
+    let is_other_server = bound.server.is_some_and(|bound| bound != server);
+    let is_other_principal = bound.principal.is_some_and(|bound| bound != reply.principal);
+    if is_other_server || is_other_principal {
+        return Err(StoreError::OtherPrincipal);
+    }
+    if bound.device.is_some_and(|device| device != reply.device) {
+        for order in outbox::frozen_orders(connection, i64::MAX)? {
+            outbox::thaw(connection, order)?;
+        }
+    }
+    let ordinal: u64 = meta::read(connection, meta::PUSH_ORDINAL)?.unwrap_or(0);
+    meta::write(connection, meta::SERVER, &server)?;
+    meta::write(connection, meta::DEVICE, &reply.device)?;
+    meta::write(connection, meta::PRINCIPAL, &reply.principal)?;
+    meta::write(connection, meta::ROLE, &reply.role)?;
+    meta::write(connection, meta::PUSH_ORDINAL, &ordinal.max(reply.push_ordinal))?;
+    envelope::insert_device(connection, reply.device, &reply.principal)
+}

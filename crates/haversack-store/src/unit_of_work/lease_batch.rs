@@ -1,0 +1,177 @@
+//! Leasing a batch: pending entries are authored, and their bytes are stored before anything is sent.
+
+use std::collections::BTreeSet;
+
+use haversack_core::outbox::{Entry, FreezeRefusal, Freezer, FrozenPart, Lane};
+use haversack_protocol::limits::PUSH_BYTES_TARGET;
+use haversack_protocol::{Code, PushedChangeSet, PushedPart, RecordId, Rejection, Schema};
+use rusqlite::Connection;
+
+use super::materialise::refresh_stored;
+use super::reject::roll_back;
+use crate::StoreError;
+use crate::table::{document, lane, meta, outbox};
+
+/// Raw change bytes of one batch; about twice what remains of them when compressed.
+const BATCH_BYTES_TARGET: usize = 2 * PUSH_BYTES_TARGET;
+
+/// A batch to send.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leased {
+    /// Change sets in the order they must arrive.
+    pub push: Vec<PushedChangeSet>,
+    /// Number of this push; of the one before when it is empty.
+    pub push_ordinal: u64,
+    /// Entries wait that did not fit.
+    pub has_more: bool,
+    /// Records whose state changed.
+    pub changed: BTreeSet<RecordId>,
+}
+
+/// Leases at most `change_sets_max` entries: frozen ones as they are, then pending ones, authored now.
+pub(crate) fn lease_batch(
+    connection: &Connection,
+    schema: &Schema,
+    change_sets_max: usize,
+) -> Result<Leased, StoreError> {
+    let device = meta::read(connection, meta::DEVICE)?.ok_or(StoreError::NotRegistered)?;
+    let mut batch = Batch::default();
+    let limit = i64::try_from(change_sets_max).unwrap_or(i64::MAX);
+    for order in outbox::frozen_orders(connection, limit)? {
+        if batch.is_full(change_sets_max) {
+            break;
+        }
+        let parts = outbox::frozen_parts(connection, order)?;
+        batch.add(&outbox::load(connection, order)?, parts);
+    }
+    let mut freezer = Freezer::new(device, schema);
+    for order in choose(connection, change_sets_max.saturating_sub(batch.push.len()))? {
+        if batch.is_full(change_sets_max) {
+            break;
+        }
+        let entry = outbox::load(connection, order)?;
+        match freeze(connection, &mut freezer, &entry)? {
+            Ok(parts) => {
+                outbox::freeze(connection, order, &parts)?;
+                batch.changed.extend(parts.iter().map(|part| part.record));
+                batch.add(&entry, parts);
+            }
+            Err(_) => {
+                let fallen = roll_back(connection, order, &Rejection::of(Code::Schema), None)?;
+                for record in &fallen.stale {
+                    refresh_stored(connection, schema, *record)?;
+                }
+                batch.changed.extend(fallen.stale);
+                break;
+            }
+        }
+    }
+    batch.close(connection)
+}
+
+/// Pending entries in the order they are to be authored: greatest priority first, but nothing before what it needs.
+fn choose(connection: &Connection, room: usize) -> Result<Vec<i64>, StoreError> {
+    let mut chosen = Vec::new();
+    let mut taken = BTreeSet::new();
+    for candidate in outbox::pending_orders(connection, i64::try_from(room).unwrap_or(i64::MAX))? {
+        let mut open = vec![(candidate, false)];
+        while let Some((order, is_ready)) = open.pop() {
+            if taken.contains(&order) {
+                continue;
+            }
+            if is_ready {
+                taken.insert(order);
+                chosen.push(order);
+                if chosen.len() == room {
+                    return Ok(chosen);
+                }
+                continue;
+            }
+            open.push((order, true));
+            // Latest first on the stack, so that the earliest is chosen first.
+            for need in outbox::needs(connection, order)?.into_iter().rev() {
+                if !taken.contains(&need) && outbox::is_pending(connection, need)? {
+                    open.push((need, false));
+                }
+            }
+        }
+    }
+    Ok(chosen)
+}
+
+/// Authors an entry, handing in the lanes it needs.
+fn freeze(
+    connection: &Connection,
+    freezer: &mut Freezer<'_>,
+    entry: &Entry,
+) -> Result<Result<Vec<FrozenPart>, FreezeRefusal>, StoreError> {
+    for part in &entry.change_set.parts {
+        if freezer.needs(part.record) {
+            let lane = open_lane(connection, part.record, entry)?;
+            if let Err(refusal) = freezer.open(part.record, lane) {
+                return Ok(Err(refusal));
+            }
+        }
+    }
+    Ok(freezer.freeze(entry))
+}
+
+fn open_lane(connection: &Connection, record: RecordId, entry: &Entry) -> Result<Lane, StoreError> {
+    let (generation, accepted_tip) = lane::load(connection, record)?;
+    let frozen = outbox::frozen_of(connection, record)?;
+    let stored = document::load(connection, record)?;
+    let epoch = match &stored {
+        Some(stored) => stored.epoch,
+        None => entry.base.iter().find(|base| base.record == record).map_or(0, |base| base.epoch),
+    };
+    let document = stored.map(|stored| stored.document);
+    Ok(Lane { document, epoch, generation, accepted_tip, frozen })
+}
+
+#[derive(Default)]
+struct Batch {
+    push: Vec<PushedChangeSet>,
+    bytes: usize,
+    changed: BTreeSet<RecordId>,
+}
+
+impl Batch {
+    fn is_full(&self, change_sets_max: usize) -> bool {
+        self.push.len() >= change_sets_max || self.bytes >= BATCH_BYTES_TARGET
+    }
+
+    fn add(&mut self, entry: &Entry, frozen: Vec<FrozenPart>) {
+        let change_set = &entry.change_set;
+        let (mut created, mut edited) = (Vec::new(), Vec::new());
+        for (part, frozen) in change_set.parts.iter().zip(frozen) {
+            self.bytes += frozen.change.len();
+            let to = if part.creates { &mut created } else { &mut edited };
+            to.push(PushedPart {
+                record: frozen.record,
+                collection: part.creates.then(|| part.collection.clone()),
+                epoch: frozen.epoch,
+                change: frozen.change,
+                deps: frozen.deps,
+            });
+        }
+        created.append(&mut edited);
+        self.push.push(PushedChangeSet {
+            id: change_set.id,
+            at: change_set.at,
+            schema_version: change_set.schema_version,
+            after: change_set.after.clone(),
+            parts: created,
+        });
+    }
+
+    fn close(self, connection: &Connection) -> Result<Leased, StoreError> {
+        let mut push_ordinal: u64 = meta::read(connection, meta::PUSH_ORDINAL)?.unwrap_or(0);
+        if !self.push.is_empty() {
+            push_ordinal += 1;
+            meta::write(connection, meta::PUSH_ORDINAL, &push_ordinal)?;
+        }
+        let live = outbox::count_in(connection, "pending")? + outbox::count_in(connection, "frozen")?;
+        let has_more = live > self.push.len() as u64;
+        Ok(Leased { push: self.push, push_ordinal, has_more, changed: self.changed })
+    }
+}

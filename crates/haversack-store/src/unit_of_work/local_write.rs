@@ -1,0 +1,141 @@
+//! A local edit: the change set in the outbox and the new rows, in one transaction; no document is loaded.
+
+use std::collections::BTreeSet;
+
+use haversack_core::id_map::{rewrite_change_set, rewrite_row};
+use haversack_core::outbox::{BaseHeads, EntryState};
+use haversack_core::{ChangeSet, EditRefusal, Part, Reference, Row, overlay};
+use haversack_protocol::limits::{CHANGE_BYTES_MAX, CHANGE_OPS_MAX};
+use haversack_protocol::{ChangeSetId, RecordId, Role, Schema};
+use rusqlite::Connection;
+
+use crate::StoreError;
+use crate::table::record::FoundRow;
+use crate::table::{document, id_map, meta, outbox, record};
+
+/// Stores an edit and shows it. Refused edits leave nothing behind.
+pub(crate) fn local_write(
+    connection: &Connection,
+    schema: &Schema,
+    mut change_set: ChangeSet,
+    entries_max: u64,
+) -> Result<BTreeSet<RecordId>, StoreError> {
+    let role = meta::read(connection, meta::ROLE)?.unwrap_or(Role::Mentor);
+    change_set.check(schema, role)?;
+    check_sizes(&change_set)?;
+    if outbox::is_full(connection, entries_max)? {
+        return Err(StoreError::OutboxFull);
+    }
+    check_references(connection, schema, &change_set)?;
+    id_map::resolving(connection, |resolve| rewrite_change_set(&mut change_set, resolve))?;
+    for part in &change_set.parts {
+        show(connection, schema, part, change_set.schema_version)?;
+    }
+    let base = change_set.parts.iter().map(|part| base_heads(connection, part.record));
+    let base = base.collect::<Result<Vec<_>, _>>()?;
+    outbox::insert(connection, &change_set, &base, priority(schema, &change_set))?;
+    Ok(change_set.parts.iter().map(|part| part.record).collect())
+}
+
+/// Forgets a rejected change set for good.
+pub(crate) fn discard(connection: &Connection, id: ChangeSetId) -> Result<BTreeSet<RecordId>, StoreError> {
+    let entry = outbox::find(connection, id)?.ok_or(StoreError::UnknownChangeSet(id))?;
+    if !matches!(entry.state, EntryState::Rejected(_)) {
+        return Err(StoreError::NotRejected(id));
+    }
+    outbox::remove(connection, entry.order)?;
+    Ok(entry.change_set.parts.iter().map(|part| part.record).collect())
+}
+
+/// Replaces a rejected change set by a corrected one.
+pub(crate) fn resubmit(
+    connection: &Connection,
+    schema: &Schema,
+    rejected: ChangeSetId,
+    corrected: ChangeSet,
+    entries_max: u64,
+) -> Result<BTreeSet<RecordId>, StoreError> {
+    let mut changed = discard(connection, rejected)?;
+    changed.extend(local_write(connection, schema, corrected, entries_max)?);
+    Ok(changed)
+}
+
+/// Half of what one change may hold: values are written beside their keys, and asserting a value takes two operations.
+fn check_sizes(change_set: &ChangeSet) -> Result<(), EditRefusal> {
+    for part in &change_set.parts {
+        let bytes = minicbor::to_vec(&part.intents).expect("writing to a vector cannot fail");
+        if bytes.len() > CHANGE_BYTES_MAX / 2 || part.intents.len() as u64 > CHANGE_OPS_MAX / 2 {
+            return Err(EditRefusal::TooLarge(part.record));
+        }
+    }
+    Ok(())
+}
+
+/// Every reference names a record of the field's target: on this device, or created by the same change set.
+fn check_references(
+    connection: &Connection,
+    schema: &Schema,
+    change_set: &ChangeSet,
+) -> Result<(), StoreError> {
+    for (part, field, reference) in change_set.references() {
+        let target = schema
+            .collection(&part.collection)
+            .and_then(|collection| collection.field(field))
+            .and_then(|field| field.target.as_deref());
+        let record = match reference {
+            Reference::Record(record) => Some(*record),
+            Reference::Server(server_id) => id_map::holder(connection, server_id)?,
+        };
+        let found = match record {
+            Some(record) => match created_in(change_set, record) {
+                Some(collection) => Some(collection.to_owned()),
+                None => record::collection(connection, record)?,
+            },
+            None => None,
+        };
+        if found.is_none() || found.as_deref() != target {
+            let (collection, field) = (part.collection.clone(), field.to_owned());
+            return Err(EditRefusal::UnknownReference { collection, field }.into());
+        }
+    }
+    Ok(())
+}
+
+fn created_in(change_set: &ChangeSet, record: RecordId) -> Option<&str> {
+    let mut created = change_set.parts.iter().filter(|part| part.creates && part.record == record);
+    created.next().map(|part| part.collection.as_str())
+}
+
+/// Lays the part over the row that is shown.
+fn show(
+    connection: &Connection,
+    schema: &Schema,
+    part: &Part,
+    schema_version: u32,
+) -> Result<(), StoreError> {
+    let before = record::load(connection, schema, part.record)?;
+    let mut row = match before {
+        None if part.creates => {
+            let collection = schema.collection(&part.collection);
+            collection.map(|known| Row::created(known, schema_version)).unwrap_or_default()
+        }
+        Some(found) if !part.creates && found.collection == part.collection => found.row,
+        _ => return Err(EditRefusal::UnknownRecord(part.record).into()),
+    };
+    overlay(&mut row, part);
+    id_map::resolving(connection, |resolve| rewrite_row(&mut row, resolve))?;
+    let found = FoundRow { collection: part.collection.clone(), row };
+    record::save(connection, schema, part.record, &found)
+}
+
+fn base_heads(connection: &Connection, record: RecordId) -> Result<BaseHeads, StoreError> {
+    let (epoch, heads) = document::heads(connection, record)?.unwrap_or_default();
+    Ok(BaseHeads { record, epoch, heads })
+}
+
+/// A change set goes before others for the sake of what it creates.
+fn priority(schema: &Schema, change_set: &ChangeSet) -> u8 {
+    let created = change_set.parts.iter().filter(|part| part.creates);
+    let collections = created.filter_map(|part| schema.collection(&part.collection));
+    collections.map(|collection| collection.send_priority).max().unwrap_or(0)
+}

@@ -1,0 +1,66 @@
+//! Making a row anew: projection of the confirmed document, then the live entries in order, then the id map.
+
+use haversack_core::id_map::rewrite_row;
+use haversack_core::{Document, Row, overlay, project};
+use haversack_protocol::{RecordId, Schema};
+use rusqlite::Connection;
+
+use crate::StoreError;
+use crate::table::record::FoundRow;
+use crate::table::{document, id_map, outbox, record};
+
+/// What a record's row must be. `None` when there is nothing to show: no document and no live entry that creates it,
+/// or a collection the schema does not have.
+pub(crate) fn fresh_row(
+    connection: &Connection,
+    schema: &Schema,
+    record: RecordId,
+    confirmed: Option<(&str, &Document)>,
+) -> Result<Option<FoundRow>, StoreError> {
+    let mut shown = confirmed.and_then(|(collection, document)| {
+        let row = project(document, schema.collection(collection)?);
+        Some(FoundRow { collection: collection.to_owned(), row })
+    });
+    for entry in outbox::live_of(connection, record)? {
+        let version = entry.change_set.schema_version;
+        for part in entry.change_set.parts.iter().filter(|part| part.record == record) {
+            if shown.is_none() && part.creates && confirmed.is_none() {
+                shown = schema.collection(&part.collection).map(|known| FoundRow {
+                    collection: part.collection.clone(),
+                    row: Row::created(known, version),
+                });
+            }
+            if let Some(found) = &mut shown {
+                overlay(&mut found.row, part);
+            }
+        }
+    }
+    if let Some(found) = &mut shown {
+        id_map::resolving(connection, |resolve| rewrite_row(&mut found.row, resolve))?;
+    }
+    Ok(shown)
+}
+
+/// Makes the row of a record anew.
+pub(crate) fn refresh(
+    connection: &Connection,
+    schema: &Schema,
+    record: RecordId,
+    confirmed: Option<(&str, &Document)>,
+) -> Result<(), StoreError> {
+    match fresh_row(connection, schema, record, confirmed)? {
+        Some(found) => record::save(connection, schema, record, &found),
+        None => record::remove(connection, record),
+    }
+}
+
+/// Makes the row of a record anew from the document in the store.
+pub(crate) fn refresh_stored(
+    connection: &Connection,
+    schema: &Schema,
+    record: RecordId,
+) -> Result<(), StoreError> {
+    let stored = document::load(connection, record)?;
+    let confirmed = stored.as_ref().map(|stored| (stored.collection.as_str(), &stored.document));
+    refresh(connection, schema, record, confirmed)
+}

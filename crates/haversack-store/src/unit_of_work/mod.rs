@@ -1,0 +1,21 @@
+//! Units of work: each is one transaction with one business name. They ask core what is to happen and write it down.
+
+mod accept;
+mod apply_page;
+mod bind;
+mod lease_batch;
+mod local_write;
+mod materialise;
+mod prepare;
+mod reject;
+
+pub use apply_page::{AppliedPage, PageOutcome};
+pub use bind::Identity;
+pub use lease_batch::Leased;
+
+pub(crate) use apply_page::apply_page;
+pub(crate) use bind::{bind, identity};
+pub(crate) use lease_batch::lease_batch;
+pub(crate) use local_write::{discard, local_write, resubmit};
+pub(crate) use materialise::fresh_row;
+pub(crate) use prepare::prepare;
