@@ -1,1 +1,19 @@
-//! stub
+//! The reference sync server of Haversack: HTTP over one SQLite file per tenant.
+//!
+//! Holds the log, gives every change set its verdict, and sends each device what it may see. Serves the promises "an
+//! acknowledgement is durable", "one bad change set never takes another along" and "a verdict never changes".
+
+mod admission;
+pub mod command;
+mod error;
+mod http;
+mod log;
+mod proof;
+mod running;
+mod store;
+
+pub use error::ServerError;
+pub use http::issue_token;
+pub use proof::{StateProof, prove_state};
+pub use running::{RunningServer, ServerConfig, start};
+pub use store::StoreRefusal;

@@ -1,0 +1,209 @@
+//! The one thread that writes: it takes what waits in the queue, runs one transaction, answers after the commit.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use haversack_protocol::{DeviceId, DeviceRow, HintBody, InstallationId, LogRow, PrincipalId};
+use ring::rand::{SecureRandom, SystemRandom};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::batch::{Batch, PushJob};
+use super::{Law, Loaded};
+use crate::store::{PushTransaction, StoreRefusal};
+
+/// Pushes waiting for the writer; beyond them the server asks for patience.
+pub(crate) const QUEUED_PUSHES_MAX: usize = 256;
+/// Pushes in one transaction: as many as arrive while the disk is busy with the one before, within bounds.
+pub(crate) const PUSHES_PER_TRANSACTION_MAX: usize = 64;
+/// Draws of a device id before the source of chance is held to be broken.
+const DEVICE_ID_DRAWS_MAX: u32 = 16;
+
+/// Work for the writer.
+pub(crate) enum Job {
+    /// Decide on a push.
+    Push(Box<PushJob>),
+    /// Register an installation.
+    Register { installation: InstallationId, principal: PrincipalId },
+}
+
+/// What the writer answers, once it is durable.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Answer {
+    Pushed(HintBody),
+    Registered { device: DeviceId, push_ordinal: u64 },
+}
+
+/// Why the writer gives no answer; nothing was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriterRefusal {
+    /// The queue is full.
+    Busy,
+    /// The job failed or the server is stopping.
+    Failed,
+}
+
+enum Message {
+    Work(Job, oneshot::Sender<Result<Answer, WriterRefusal>>),
+    Stop,
+}
+
+/// The queue's open end.
+#[derive(Clone)]
+pub(crate) struct WriterHandle {
+    queue: SyncSender<Message>,
+    commits: Arc<AtomicU64>,
+}
+
+impl WriterHandle {
+    /// Queues a job and waits for its durable answer.
+    pub(crate) async fn run(&self, job: Job) -> Result<Answer, WriterRefusal> {
+        self.queue(job)?.await.unwrap_or(Err(WriterRefusal::Failed))
+    }
+
+    fn queue(&self, job: Job) -> Result<oneshot::Receiver<Result<Answer, WriterRefusal>>, WriterRefusal> {
+        let (reply, answer) = oneshot::channel();
+        match self.queue.try_send(Message::Work(job, reply)) {
+            Ok(()) => Ok(answer),
+            Err(TrySendError::Full(_)) => Err(WriterRefusal::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(WriterRefusal::Failed),
+        }
+    }
+
+    /// Lets the writer end after what is queued. Blocks while the queue is full.
+    pub(crate) fn stop(&self) {
+        // A writer that ended already has nothing left to stop.
+        let _ = self.queue.send(Message::Stop);
+    }
+
+    /// Transactions committed so far.
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+}
+
+/// The writing end: the connection, the law, and what is loaded.
+pub(crate) struct Writer {
+    law: Arc<Law>,
+    connection: Connection,
+    loaded: Loaded,
+    queue: Receiver<Message>,
+    commits: Arc<AtomicU64>,
+}
+
+type Waiting = (Job, oneshot::Sender<Result<Answer, WriterRefusal>>);
+
+impl Writer {
+    pub(crate) fn new(law: Arc<Law>, connection: Connection) -> (Self, WriterHandle) {
+        let (sender, queue) = sync_channel(QUEUED_PUSHES_MAX);
+        let commits = Arc::new(AtomicU64::new(0));
+        let handle = WriterHandle { queue: sender, commits: Arc::clone(&commits) };
+        (Self { law, connection, loaded: Loaded::default(), queue, commits }, handle)
+    }
+
+    /// Works until told to stop, then folds the log of the database into it.
+    pub(crate) fn work(mut self) -> Result<(), StoreRefusal> {
+        let mut is_stopping = false;
+        while !is_stopping {
+            let Ok(first) = self.queue.recv() else { break };
+            let mut group = Vec::new();
+            let mut next = Some(first);
+            while let Some(message) = next {
+                match message {
+                    Message::Work(job, reply) => group.push((job, reply)),
+                    Message::Stop => is_stopping = true,
+                }
+                let is_full = is_stopping || group.len() == PUSHES_PER_TRANSACTION_MAX;
+                next = if is_full { None } else { self.queue.try_recv().ok() };
+            }
+            self.answer(group);
+        }
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+
+    /// Answers a group; when it fails, each of its jobs by itself, so that only the culprit fails.
+    fn answer(&mut self, group: Vec<Waiting>) {
+        if group.is_empty() {
+            return;
+        }
+        let jobs: Vec<_> = group.iter().map(|(job, _)| job).collect();
+        let answers: Vec<_> = match self.transact(&jobs) {
+            Some(answers) => answers.into_iter().map(Ok).collect(),
+            None if jobs.len() == 1 => vec![Err(WriterRefusal::Failed)],
+            None => jobs
+                .iter()
+                .map(|job| self.transact(&[job]).and_then(|mut one| one.pop()).ok_or(WriterRefusal::Failed))
+                .collect(),
+        };
+        for ((_, reply), answer) in group.into_iter().zip(answers) {
+            // Who hung up will ask again and be told the same.
+            let _ = reply.send(answer);
+        }
+    }
+
+    /// Runs jobs in one transaction. `None` when it failed and left no trace.
+    fn transact(&mut self, jobs: &[&Job]) -> Option<Vec<Answer>> {
+        let (law, loaded) = (&*self.law, &mut self.loaded);
+        let connection = &mut self.connection;
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            let mut transaction = PushTransaction::begin(connection, &law.identity)?;
+            loaded.refresh(&transaction)?;
+            let mut answers = Vec::with_capacity(jobs.len());
+            for job in jobs {
+                answers.push(run(law, loaded, &mut transaction, job)?);
+            }
+            transaction.commit()?;
+            Ok::<_, StoreRefusal>(answers)
+        }));
+        let failure = match done {
+            Ok(Ok(answers)) => {
+                self.commits.fetch_add(1, Ordering::Relaxed);
+                return Some(answers);
+            }
+            Ok(Err(refusal)) => refusal.to_string(),
+            Err(_) => "panicked".to_owned(),
+        };
+        tracing::error!(jobs = jobs.len(), failure, "a push transaction was rolled back");
+        self.loaded.forget();
+        None
+    }
+}
+
+fn run(
+    law: &Law,
+    loaded: &mut Loaded,
+    transaction: &mut PushTransaction<'_>,
+    job: &Job,
+) -> Result<Answer, StoreRefusal> {
+    match job {
+        Job::Push(job) => Batch { law, transaction, loaded, job }.run().map(Answer::Pushed),
+        Job::Register { installation, principal } => register(transaction, *installation, principal),
+    }
+}
+
+/// Gives an installation its device id, the same one every time.
+fn register(
+    transaction: &mut PushTransaction<'_>,
+    installation: InstallationId,
+    principal: &PrincipalId,
+) -> Result<Answer, StoreRefusal> {
+    if let Some((device, push_ordinal)) = transaction.device(installation, principal)? {
+        return Ok(Answer::Registered { device, push_ordinal });
+    }
+    for _ in 0..DEVICE_ID_DRAWS_MAX {
+        let mut bytes = [0u8; 8];
+        SystemRandom::new().fill(&mut bytes).map_err(|_| StoreRefusal::Random)?;
+        let device = DeviceId::from_bytes(bytes);
+        let position = transaction.next_position();
+        // Actors beginning with 0x00 are the server's own.
+        if bytes[0] != 0 && transaction.put_device(device, installation, principal, position)? {
+            let row = LogRow::Device(DeviceRow { position, device, principal: principal.clone() });
+            transaction.append(&row, device, None)?;
+            return Ok(Answer::Registered { device, push_ordinal: 0 });
+        }
+    }
+    Err(StoreRefusal::Random)
+}

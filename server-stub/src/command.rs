@@ -1,0 +1,170 @@
+//! The server's commands, for its own binary and for others that carry it.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use haversack_core::Rules;
+use haversack_protocol::{PrincipalId, Role, Schema, TenantId};
+
+use crate::{ServerConfig, ServerError, issue_token, prove_state, start};
+
+/// What the server can be told to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Serve one tenant until SIGTERM or ctrl-c.
+    Serve(ServeArgs),
+    /// Issue a token for a person and print it, once.
+    Token(TokenArgs),
+    /// Digest the state of a database, beside a running server too.
+    Prove(ProveArgs),
+}
+
+/// Arguments of `serve`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Prints one line of JSON, {\"listening\":\"ADDRESS:PORT\"}, once it answers. Pushes acknowledged are on disk.
+Put a proxy that speaks TLS in front of it: it speaks plain HTTP and belongs on a loopback address.
+
+Example:
+  haversack-server token --tokens tokens.jsonl --principal kari --role coordinator
+  haversack-server serve --database server.db --schema schema.json --rules rules.json \\
+      --tokens tokens.jsonl --tenant rotary --listen 127.0.0.1:7300")]
+pub struct ServeArgs {
+    /// Database file; created when absent, bound to its tenant for ever.
+    #[arg(long, value_name = "FILE")]
+    pub database: PathBuf,
+    /// Schema file (JSON), the same one the devices have.
+    #[arg(long, value_name = "FILE")]
+    pub schema: PathBuf,
+    /// Rules file (JSON).
+    #[arg(long, value_name = "FILE")]
+    pub rules: PathBuf,
+    /// Tokens file; `token` adds to it, also while the server runs.
+    #[arg(long, value_name = "FILE")]
+    pub tokens: PathBuf,
+    /// Name of the organisation served.
+    #[arg(long, value_name = "NAME")]
+    pub tenant: TenantId,
+    /// Address to listen on; port 0 takes any free one.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+}
+
+/// Arguments of `token`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+The file keeps only the token's SHA-256, one JSON line each. Delete a line to withdraw its token.")]
+pub struct TokenArgs {
+    /// Tokens file; created when absent, readable by its owner only.
+    #[arg(long, value_name = "FILE")]
+    pub tokens: PathBuf,
+    /// Whom the token speaks for.
+    #[arg(long, value_name = "NAME")]
+    pub principal: PrincipalId,
+    /// What that person may do.
+    #[arg(long, value_enum)]
+    pub role: RoleArg,
+}
+
+/// A role as the command line names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RoleArg {
+    /// Registers activities.
+    Mentor,
+    /// Corrects and reports; writes and releases override marks.
+    Coordinator,
+    /// Manages users, devices and policy.
+    Administrator,
+}
+
+impl From<RoleArg> for Role {
+    fn from(role: RoleArg) -> Self {
+        match role {
+            RoleArg::Mentor => Self::Mentor,
+            RoleArg::Coordinator => Self::Coordinator,
+            RoleArg::Administrator => Self::Administrator,
+        }
+    }
+}
+
+/// Arguments of `prove`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Prints JSON. The two digests are equal when every stored row is what its document says; devices that have read
+everything give the same digest.")]
+pub struct ProveArgs {
+    /// Database file; only read.
+    #[arg(long, value_name = "FILE")]
+    pub database: PathBuf,
+    /// Schema file (JSON).
+    #[arg(long, value_name = "FILE")]
+    pub schema: PathBuf,
+}
+
+/// Does what the command says.
+///
+/// # Errors
+/// [`ServerError`] with one sentence for the operator.
+pub async fn run(command: Command) -> Result<(), ServerError> {
+    match command {
+        Command::Serve(args) => serve(args).await,
+        Command::Token(args) => say(&issue_token(&args.tokens, &args.principal, args.role.into())?),
+        Command::Prove(args) => prove(&args),
+    }
+}
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// [`ServerError`] when it cannot start, or its writer failed.
+pub async fn serve(args: ServeArgs) -> Result<(), ServerError> {
+    let schema = Schema::from_json(&read(&args.schema)?)?;
+    let rules = Rules::from_json(&read(&args.rules)?, &schema)?;
+    let server = start(ServerConfig {
+        listen: args.listen,
+        database: args.database,
+        tenant: args.tenant,
+        schema,
+        rules,
+        tokens: args.tokens,
+    })
+    .await?;
+    say(&serde_json::json!({ "listening": server.address() }).to_string())?;
+    told_to_stop().await.map_err(ServerError::System)?;
+    server.shutdown().await
+}
+
+fn prove(args: &ProveArgs) -> Result<(), ServerError> {
+    let schema = Schema::from_json(&read(&args.schema)?)?;
+    let proof = prove_state(&args.database, &schema)?;
+    say(&serde_json::to_string(&proof).expect("a proof is plain JSON"))
+}
+
+fn read(path: &Path) -> Result<String, ServerError> {
+    std::fs::read_to_string(path).map_err(ServerError::file(path))
+}
+
+/// Prints one line at once, also into a pipe.
+fn say(line: &str) -> Result<(), ServerError> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(ServerError::file(Path::new("standard output")))
+}
+
+#[cfg(unix)]
+async fn told_to_stop() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn told_to_stop() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}

@@ -1,0 +1,123 @@
+//! The one round trip: hello, push and pull.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use haversack_protocol::limits::CHANGE_SETS_PER_PUSH_MAX;
+use haversack_protocol::{
+    Code, EndBody, FrameKind, HelloBody, HintBody, ProtocolRange, SyncRequest, encode_frame,
+};
+
+use super::auth::Bearer;
+use super::body::{only_frame, read_body};
+use super::problem::Problem;
+use super::{Service, framed, now, off_the_reactor};
+use crate::admission::{Answer, Job, PushJob};
+use crate::log::{Asked, open_cursor, read_pages};
+
+/// Bytes the last frame takes.
+const END_BYTES: usize = 32;
+
+pub(super) async fn sync(
+    State(service): State<Arc<Service>>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let bearer = service.admit(&tenant, &headers)?;
+    let bytes = read_body(body).await?;
+    let opened = off_the_reactor({
+        let service = Arc::clone(&service);
+        move || open(&service, bearer, &bytes)
+    })
+    .await?;
+    let Opened { hello, job, mut asked } = opened;
+    let mut hints = Vec::new();
+    if let Some(job) = job {
+        let answers = push(&service, job).await?;
+        encode_frame(FrameKind::Hints, &answers, &mut hints)?;
+    }
+    let frames = off_the_reactor(move || {
+        let mut frames = Vec::new();
+        encode_frame(FrameKind::Hello, &hello, &mut frames)?;
+        asked.reply_bytes_taken = frames.len() + hints.len() + END_BYTES;
+        let identity = &service.law.identity;
+        let pages =
+            service.readers.read(|reader| read_pages(identity, reader, asked).map_err(Problem::from))?;
+        frames.extend(pages.frames);
+        frames.extend(hints);
+        encode_frame(FrameKind::End, &EndBody { more: pages.more }, &mut frames)?;
+        Ok(frames)
+    })
+    .await?;
+    Ok(framed(frames))
+}
+
+async fn push(service: &Service, job: PushJob) -> Result<HintBody, Problem> {
+    match service.writer.run(Job::Push(Box::new(job))).await? {
+        Answer::Pushed(answers) => Ok(answers),
+        Answer::Registered { .. } => Err(Problem::internal("the writer answered something else")),
+    }
+}
+
+/// A request whose sender, size, versions and cursor are in order.
+struct Opened {
+    hello: HelloBody,
+    job: Option<PushJob>,
+    asked: Asked,
+}
+
+/// Checks everything about a request before anything in it is decided.
+fn open(service: &Service, bearer: Bearer, bytes: &[u8]) -> Result<Opened, Problem> {
+    let request: SyncRequest = only_frame(bytes, FrameKind::SyncRequest)?.read()?;
+    let ours = service.law.schema.version;
+    let protocol = request
+        .protocol
+        .highest_common(ProtocolRange::OURS)
+        .ok_or(Problem::new(Code::Upgrade, "no protocol version in common"))?;
+    if request.principal != bearer.principal {
+        return Err(Problem::new(Code::Tenant, "the token speaks for another principal"));
+    }
+    if request.push.len() > CHANGE_SETS_PER_PUSH_MAX || request.withdraw.len() > CHANGE_SETS_PER_PUSH_MAX {
+        return Err(Problem::new(Code::Limit, "too many change sets in one push"));
+    }
+    if request.push.iter().any(|set| set.schema_version > ours) {
+        return Err(Problem::new(
+            Code::Upgrade,
+            "a change set was made under a newer schema than the server's",
+        ));
+    }
+    let after = service.readers.read(|reader| {
+        if reader.principal_of(request.device)?.as_ref() != Some(&bearer.principal) {
+            return Err(Problem::new(Code::DeviceRevoked, "the device is not one of this principal"));
+        }
+        match &request.cursor {
+            Some(cursor) => Ok(open_cursor(&service.law.identity, reader, cursor)?),
+            None => Ok(0),
+        }
+    })?;
+    let now = now();
+    let asked = Asked {
+        device: request.device,
+        after,
+        page_bytes_max: usize::try_from(request.page_bytes_max).unwrap_or(usize::MAX),
+        echo_in_full: request.echo_in_full,
+        reply_bytes_taken: 0,
+    };
+    let has_work = !request.push.is_empty() || !request.withdraw.is_empty();
+    let hello = HelloBody { protocol, now, schema_version: ours, role: bearer.role };
+    let job = has_work.then(|| PushJob {
+        device: request.device,
+        principal: bearer.principal,
+        role: bearer.role,
+        push_ordinal: request.push_ordinal,
+        device_now: request.now,
+        skew_ms: now.0.saturating_sub(request.now.0),
+        push: request.push,
+        withdraw: request.withdraw,
+    });
+    Ok(Opened { hello, job, asked })
+}

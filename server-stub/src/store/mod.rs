@@ -1,0 +1,12 @@
+//! The server's memory: one SQLite file per tenant.
+//!
+//! Holds all SQL of the server. Written by one thread in one transaction per group of pushes, read by others beside it.
+
+mod read;
+mod sqlite;
+mod write;
+
+pub(crate) use read::{Reader, Readers, StoredRow};
+pub use sqlite::StoreRefusal;
+pub(crate) use sqlite::{Identity, open, open_read_only};
+pub(crate) use write::{PushTransaction, StoredRecord, StoredVerdict};

@@ -1,0 +1,158 @@
+//! Opening the database: one writer in WAL mode with full synchronisation, so that an acknowledgement is durable.
+
+use std::path::Path;
+use std::time::Duration;
+
+use haversack_protocol::TenantId;
+use ring::digest::{Context, SHA256};
+use ring::rand::{SecureRandom, SystemRandom};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+/// How long a connection waits for another's lock.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Migrations in order; `user_version` counts those applied.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_create_log.sql")];
+const FIRST_LOG_EPOCH: u32 = 1;
+const CURSOR_KEY_BYTES: usize = 32;
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreRefusal {
+    /// SQLite refused.
+    #[error("the database refused: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// Written by a newer build.
+    #[error("the database is of version {0}, newer than this server")]
+    Newer(i64),
+    /// Belongs to another tenant.
+    #[error("the database belongs to another tenant")]
+    OtherTenant,
+    /// No source of random bytes.
+    #[error("the system gives no random bytes")]
+    Random,
+    /// Acknowledgements would not be durable.
+    #[error("the file system does not support write-ahead logging with full synchronisation")]
+    NotDurable,
+    /// A stored row does not read back.
+    #[error("a stored {0} does not read back")]
+    Damaged(&'static str),
+}
+
+/// What every cursor and chain hash of a log is bound to.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    pub(crate) tenant: TenantId,
+    pub(crate) log_epoch: u32,
+    pub(crate) cursor_key: Vec<u8>,
+}
+
+impl Identity {
+    /// Chain hash before the first row.
+    pub(crate) fn genesis(&self) -> [u8; 32] {
+        let mut digest = Context::new(&SHA256);
+        digest.update(b"haversack log");
+        digest.update(&self.log_epoch.to_be_bytes());
+        digest.update(self.tenant.as_str().as_bytes());
+        digest.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+    }
+}
+
+/// Opens the database for writing, creating and migrating it.
+///
+/// # Errors
+/// [`StoreRefusal`].
+pub(crate) fn open(path: &Path, tenant: &TenantId) -> Result<(Connection, Identity), StoreRefusal> {
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(LOCK_WAIT)?;
+    let journal: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;")?;
+    let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+    if !journal.eq_ignore_ascii_case("wal") || synchronous < 2 {
+        return Err(StoreRefusal::NotDurable);
+    }
+    migrate(&mut connection)?;
+    let identity = identify(&mut connection, tenant)?;
+    Ok((connection, identity))
+}
+
+/// Opens an existing database for reading, beside a running server.
+///
+/// # Errors
+/// [`StoreRefusal`].
+pub(crate) fn open_read_only(path: &Path) -> Result<Connection, StoreRefusal> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(LOCK_WAIT)?;
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;")?;
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), StoreRefusal> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let applied = usize::try_from(version)
+        .ok()
+        .filter(|applied| *applied <= MIGRATIONS.len())
+        .ok_or(StoreRefusal::Newer(version))?;
+    for migration in &MIGRATIONS[applied..] {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.execute_batch(&format!("PRAGMA user_version = {}", MIGRATIONS.len()))?;
+    Ok(transaction.commit()?)
+}
+
+fn identify(connection: &mut Connection, tenant: &TenantId) -> Result<Identity, StoreRefusal> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let read = |name: &str| {
+        transaction
+            .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get::<_, Vec<u8>>(0))
+            .optional()
+    };
+    if let Some(known) = read("tenant")? {
+        if known != tenant.as_str().as_bytes() {
+            return Err(StoreRefusal::OtherTenant);
+        }
+    } else {
+        let mut key = [0u8; CURSOR_KEY_BYTES];
+        SystemRandom::new().fill(&mut key).map_err(|_| StoreRefusal::Random)?;
+        let mut put = transaction.prepare("INSERT INTO meta (name, value) VALUES (?1, ?2)")?;
+        put.execute(params!["tenant", tenant.as_str().as_bytes()])?;
+        put.execute(params!["log_epoch", FIRST_LOG_EPOCH.to_be_bytes()])?;
+        put.execute(params!["cursor_key", key])?;
+    }
+    let epoch: [u8; 4] = read("log_epoch")?
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or(StoreRefusal::Damaged("log epoch"))?;
+    let cursor_key = read("cursor_key")?
+        .filter(|key| key.len() == CURSOR_KEY_BYTES)
+        .ok_or(StoreRefusal::Damaged("cursor key"))?;
+    transaction.commit()?;
+    Ok(Identity { tenant: tenant.clone(), log_epoch: u32::from_be_bytes(epoch), cursor_key })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_keeps_its_identity_and_refuses_another_tenant() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("server.db");
+        let [ours, other] = ["ours", "other"].map(|name| TenantId::new(name).expect("plain"));
+        let (_, first) = open(&path, &ours).expect("created");
+        let (_, again) = open(&path, &ours).expect("opened");
+        assert_eq!(first.cursor_key, again.cursor_key);
+        assert!(matches!(open(&path, &other), Err(StoreRefusal::OtherTenant)));
+    }
+
+    #[test]
+    fn a_database_of_a_newer_build_is_left_alone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("server.db");
+        let tenant = TenantId::new("ours").expect("plain");
+        drop(open(&path, &tenant).expect("created"));
+        let raw = Connection::open(&path).expect("opened");
+        raw.execute_batch("PRAGMA user_version = 9").expect("set");
+        assert!(matches!(open(&path, &tenant), Err(StoreRefusal::Newer(9))));
+    }
+}
