@@ -38,7 +38,13 @@ fn change_set(n: u16, creates: bool, intents: Vec<Intent>) -> ChangeSet {
     let mut id = [9; 16];
     id[..2].copy_from_slice(&n.to_be_bytes());
     let part = Part { record: record(1), collection: "visit".into(), creates, intents };
-    ChangeSet { id: ChangeSetId::from_bytes(id), at: UnixMillis(5), schema_version: 1, after: vec![], parts: vec![part] }
+    ChangeSet {
+        id: ChangeSetId::from_bytes(id),
+        at: UnixMillis(5),
+        schema_version: 1,
+        after: vec![],
+        parts: vec![part],
+    }
 }
 
 fn freeze(on: &Document, who: u8, generation: u32, sets: &[ChangeSet]) -> Vec<Vec<u8>> {
@@ -119,7 +125,8 @@ impl Arbitrary for Edit {
 
 fn one_per_field(edits: &[Edit], first: u16) -> Vec<ChangeSet> {
     let sets = edits.iter().enumerate();
-    sets.map(|(n, edit)| change_set(first + u16::try_from(n).expect("few"), false, vec![edit.0.clone()])).collect()
+    sets.map(|(n, edit)| change_set(first + u16::try_from(n).expect("few"), false, vec![edit.0.clone()]))
+        .collect()
 }
 
 fn apply_all(from: &Document, changes: &[Vec<u8>]) -> Document {
@@ -276,6 +283,9 @@ fn a_value_of_another_kind_or_an_unknown_field_is_refused_by_the_schema() {
         let refusal = admit_as(Some(&base), &change[0], false, 1, Role::Mentor).expect_err("refused");
         let AdmissionRefusal::Rejected(rejection) = refusal else { panic!("final: {intent:?}") };
         assert_eq!(rejection.code, Code::Schema, "{intent:?}");
-        assert!(change_set(1, false, vec![intent.clone()]).check(&schema(), Role::Mentor).is_err(), "{intent:?}");
+        assert!(
+            change_set(1, false, vec![intent.clone()]).check(&schema(), Role::Mentor).is_err(),
+            "{intent:?}"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! The public face of the store: every call is one unit of work or one query.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -195,6 +195,14 @@ impl Store {
     /// [`StoreError`].
     pub fn server_id(&self, record: RecordId) -> Result<Option<ServerId>, StoreError> {
         self.connections.read(|connection| id_map::server_id(connection, record))
+    }
+
+    /// Every server id known here, by record.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn server_ids(&self) -> Result<BTreeMap<RecordId, ServerId>, StoreError> {
+        self.connections.read(id_map::all)
     }
 
     /// Lists records of a collection.

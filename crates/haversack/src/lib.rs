@@ -1,1 +1,79 @@
-//! stub
+//! Haversack: an encrypted, offline-first record store that always finds its way home.
+//!
+//! Every call works without a network; only [`Haversack::connect`] and [`Haversack::sync_once`] touch it. An edit is
+//! durable and visible when its call returns, is delivered in the background, and is rolled back with its input kept
+//! when the server refuses it.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use haversack::{Changes, Config, Haversack, HostKey, Query, Schema, StoreKey, Value};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let runtime = tokio::runtime::Runtime::new()?;
+//! # let folder = tempfile::tempdir()?;
+//! # runtime.block_on(async {
+//! let schema = Schema::from_json(r#"{ "version": 1, "collections": {
+//!     "contact":  { "fields": { "name": { "kind": "text", "required": true } } },
+//!     "activity": { "fields": {
+//!         "contact": { "kind": "reference", "target": "contact" },
+//!         "minutes": { "kind": "integer", "min": 1, "max": 1440, "indexed": true },
+//!         "note":    { "kind": "text" } } } } }"#)?;
+//! // Phones keep the key in Keychain or Keystore; here the host hands one in.
+//! let keys = Arc::new(HostKey::new(StoreKey::random()?));
+//! let store = Haversack::open(Config::new(folder.path(), schema, keys)).await?;
+//!
+//! let contact = store.collection("contact").create(Changes::new().set("name", "Kari Nordmann")).await?;
+//! let visit = store.collection("activity")
+//!     .create(Changes::new().set("contact", contact).set("minutes", 45_i64)).await?;
+//! store.collection("activity").edit(visit, Changes::new().set("note", "Gikk tur på Vålerenga")).await?;
+//!
+//! let long = store.collection("activity").list(Query::of("activity").at_least("minutes", Value::Integer(30))).await?;
+//! assert_eq!(long.len(), 1);
+//! assert_eq!(store.status().await?.pending, 3);
+//! store.close().await?;
+//! # Ok::<(), haversack::Error>(())
+//! # })?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod changes;
+mod client;
+mod clock;
+mod collection;
+mod config;
+mod driver;
+mod error;
+mod outbox;
+mod status;
+mod transport;
+mod watch;
+
+pub use changes::{Changes, IntoValue, Transaction};
+pub use client::{Haversack, SignOut};
+pub use collection::Collection;
+pub use config::Config;
+pub use error::{Error, ErrorKind};
+pub use haversack_core::outbox::EntryState;
+pub use haversack_core::sync::Phase;
+pub use haversack_core::{
+    Candidate, ChangeSet, EditRefusal, Intent, Mark, Part, Reference, Row, Value, ValueRefusal,
+};
+pub use haversack_core::{value_from_json, value_to_json};
+pub use haversack_protocol::{
+    ChangeSetId, Code, CollectionSchema, DeviceId, FieldKind, FieldSchema, PrincipalId, RecordId, Rejection,
+    Role, Schema, SchemaRefusal, ServerId, StoreId, TenantId, UnixMillis,
+};
+#[cfg(feature = "platform-keys")]
+pub use haversack_store::PlatformKeys;
+pub use haversack_store::{
+    Comparison, ConflictCandidate, Counts, Direction, FieldConflict, Filter, HostKey, Identity, KeyProvider,
+    Notice, NoticeKind, OutboxEntry, Query, RecordState, STORE_KEY_BYTES, Store, StoreError, StoreKey,
+    StoredRecord, set_aside,
+};
+pub use outbox::Outbox;
+pub use status::{Status, StatusWatch, SyncReport};
+pub use transport::{
+    ServerAddress, StaticToken, Token, TokenFuture, TokenProvider, TokenRefusal, TransportError,
+};
+pub use watch::Watch;

@@ -48,6 +48,18 @@ impl Reference {
     }
 }
 
+impl From<RecordId> for Reference {
+    fn from(record: RecordId) -> Self {
+        Self::Record(record)
+    }
+}
+
+impl From<ServerId> for Reference {
+    fn from(id: ServerId) -> Self {
+        Self::Server(id)
+    }
+}
+
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

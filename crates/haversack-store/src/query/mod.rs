@@ -1,5 +1,6 @@
 //! Queries: what apps and people ask of the store. Nothing here writes rows.
 
+mod build;
 mod conflict;
 mod digest;
 pub(crate) mod index;

@@ -1,6 +1,7 @@
 //! Record ids and server ids.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use haversack_core::id_map::Resolve;
 use haversack_protocol::{RecordId, ServerId};
@@ -20,6 +21,17 @@ pub(crate) fn server_id(connection: &Connection, record: RecordId) -> Result<Opt
 pub(crate) fn holder(connection: &Connection, server_id: &ServerId) -> Result<Option<RecordId>, StoreError> {
     let sql = "SELECT record FROM id_map WHERE server_id = ?1";
     one(connection, sql, [server_id.as_str()], |row| record_at(row, 0))
+}
+
+/// Every assignment, by record.
+pub(crate) fn all(connection: &Connection) -> Result<BTreeMap<RecordId, ServerId>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT record, server_id FROM id_map ORDER BY record")?;
+    let rows = statement.query_map([], |row| Ok((record_at(row, 0)?, row.get::<_, String>(1)?)))?;
+    rows.map(|row| {
+        let (record, text) = row?;
+        Ok((record, ServerId::new(text).map_err(|_| StoreError::Unreadable("server id"))?))
+    })
+    .collect()
 }
 
 /// Adds an assignment that was checked to be new.

@@ -1,0 +1,311 @@
+//! The public handle: every call an app makes begins here.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use haversack_core::sync::{Input, Phase};
+use haversack_core::{Intent, Mark, Reference, Value};
+use haversack_protocol::RecordId;
+use haversack_store::{FieldConflict, Notice, Query, Store, StoreError, StoredRecord};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::changes::{Changes, Transaction};
+use crate::clock;
+use crate::collection::Collection;
+use crate::config::Config;
+use crate::driver::{Driver, Message};
+use crate::error::Error;
+use crate::outbox::Outbox;
+use crate::status::{Progress, Status, StatusWatch, SyncReport};
+use crate::transport::{ServerAddress, TokenProvider};
+
+/// Commits a slow watcher may lag behind before it reads anew.
+const COMMITS_KEPT: usize = 64;
+
+/// What to do with work that has not reached the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignOut {
+    /// Refuse when there is any, and say how much.
+    Refuse,
+    /// Keep the encrypted store as it is, for the same person's return.
+    Keep,
+}
+
+struct Shared {
+    store: Mutex<Option<Arc<Store>>>,
+    schema_version: u32,
+    commits: broadcast::Sender<()>,
+    progress: watch::Receiver<Progress>,
+    driver: mpsc::UnboundedSender<Message>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// An open store. Clones share it.
+#[derive(Clone)]
+pub struct Haversack {
+    shared: Arc<Shared>,
+}
+
+impl Haversack {
+    /// Opens a store, creating it when its folder holds none. Never creates over an existing file.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: every row of the opening table has its own variant.
+    pub async fn open(config: Config) -> Result<Self, Error> {
+        let schema_version = config.schema.version;
+        let store =
+            run_blocking(move || Store::open(&config.folder, config.schema, config.keys.as_ref())).await??;
+        let store = Arc::new(store);
+        let (commits, _) = broadcast::channel(COMMITS_KEPT);
+        let (progress_in, progress) =
+            watch::channel(Progress { phase: Phase::Disconnected, synced_at: None, last_error: None });
+        let (driver, messages) = mpsc::unbounded_channel();
+        let task = Driver::new(store.clone(), commits.clone(), progress_in).spawn(messages);
+        Ok(Self {
+            shared: Arc::new(Shared {
+                store: Mutex::new(Some(store)),
+                schema_version,
+                commits,
+                progress,
+                driver,
+                task: Mutex::new(Some(task)),
+            }),
+        })
+    }
+
+    /// A handle on a collection.
+    pub fn collection(&self, name: &str) -> Collection {
+        Collection::new(self.clone(), name)
+    }
+
+    /// Edits several records as one change set: all of it happens, here and everywhere, or nothing.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; nothing was stored then.
+    pub async fn transaction<T>(&self, work: impl FnOnce(&mut Transaction) -> T) -> Result<T, Error> {
+        let mut transaction = Transaction::new();
+        let answer = work(&mut transaction);
+        let change_set = transaction.into_change_set(self.shared.schema_version);
+        let changed = self.with_store(move |store| store.local_write(change_set)).await?;
+        self.committed(changed, true);
+        Ok(answer)
+    }
+
+    /// Reads a record by either of its names.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn get(&self, name: impl Into<Reference>) -> Result<Option<StoredRecord>, Error> {
+        let name = name.into();
+        self.with_store(move |store| match store.resolve(&name)? {
+            Some(record) => store.get(record),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    /// The record id behind either name; both resolve for ever.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn resolve_id(&self, name: impl Into<Reference>) -> Result<Option<RecordId>, Error> {
+        let name = name.into();
+        self.with_store(move |store| store.resolve(&name)).await
+    }
+
+    /// Lists records of the query's collection.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn list(&self, query: Query) -> Result<Vec<StoredRecord>, Error> {
+        self.with_store(move |store| store.list(&query)).await
+    }
+
+    /// Puts an override mark on a field: it shows `value` until released, whatever else is written.
+    ///
+    /// # Errors
+    /// [`Error::Store`], with `Forbidden` when the role may not.
+    pub async fn override_field(
+        &self,
+        record: RecordId,
+        field: &str,
+        value: Option<Value>,
+        reason: &str,
+    ) -> Result<(), Error> {
+        let (field, reason) = (field.to_owned(), reason.to_owned());
+        let identity = self.with_store(|store| store.identity()).await?;
+        let by = identity.principal.ok_or(Error::NotConnected)?;
+        let mark = Mark { value, by, role: identity.role, at: clock::now(), reason };
+        self.mark(record, Intent::Override { field, mark }).await
+    }
+
+    /// Takes an override mark away; the value beneath shows again.
+    ///
+    /// # Errors
+    /// [`Error::Store`], with `Forbidden` when the role may not.
+    pub async fn release_override(&self, record: RecordId, field: &str) -> Result<(), Error> {
+        self.mark(record, Intent::Release { field: field.to_owned() }).await
+    }
+
+    async fn mark(&self, record: RecordId, intent: Intent) -> Result<(), Error> {
+        let found = self.get(record).await?.ok_or(StoreError::UnknownRecord(record))?;
+        self.transaction(|tx| tx.edit(record, &found.collection, Changes(vec![intent]))).await
+    }
+
+    /// Concurrent values of a record's fields: the one shown, and every other with author, device, time and why it
+    /// lost. Choosing another is an ordinary edit.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn conflicts(&self, record: RecordId) -> Result<Vec<FieldConflict>, Error> {
+        self.with_store(move |store| store.conflicts(record)).await
+    }
+
+    /// The outbox.
+    pub fn outbox(&self) -> Outbox {
+        Outbox::new(self.clone())
+    }
+
+    /// Notices not acknowledged yet, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn notices(&self) -> Result<Vec<Notice>, Error> {
+        self.with_store(|store| store.notices()).await
+    }
+
+    /// Takes a notice off the list; false when there is none of that id.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn acknowledge_notice(&self, id: i64) -> Result<bool, Error> {
+        self.with_store(move |store| store.acknowledge_notice(id)).await
+    }
+
+    /// Counts and sync state.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn status(&self) -> Result<Status, Error> {
+        let counts = self.with_store(|store| store.counts()).await?;
+        Ok(self.shared.progress.borrow().with(&counts))
+    }
+
+    /// Subscribes to the sync state.
+    pub fn watch_status(&self) -> StatusWatch {
+        StatusWatch(self.shared.progress.clone())
+    }
+
+    /// Connects to a server: from now on pending work is delivered and changes are fetched in the background.
+    ///
+    /// # Errors
+    /// [`Error::Transport`] for an address that is neither https nor loopback.
+    pub async fn connect(&self, server: ServerAddress, tokens: Arc<dyn TokenProvider>) -> Result<(), Error> {
+        let (ready, done) = oneshot::channel();
+        self.send(Message::Connect { server, tokens, ready })?;
+        done.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Tells whether the device has a network. Regained connectivity is used at once.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn set_online(&self, is_online: bool) -> Result<(), Error> {
+        self.send(Message::Input(Input::Online(is_online)))
+    }
+
+    /// Sends and fetches until nothing is left to do, at most until the deadline.
+    ///
+    /// # Errors
+    /// The first failure; delivery goes on in the background all the same.
+    pub async fn sync_once(&self, deadline: Duration) -> Result<SyncReport, Error> {
+        let (done, report) = oneshot::channel();
+        self.send(Message::SyncOnce(done))?;
+        match tokio::time::timeout(deadline, report).await {
+            Err(_) => Err(Error::Deadline),
+            Ok(Err(_)) => Err(Error::Closed),
+            Ok(Ok(report)) => report,
+        }
+    }
+
+    /// Ends the connection. With [`SignOut::Refuse`], unsynced work stops it.
+    ///
+    /// # Errors
+    /// [`Error::Unsynced`] with the count; the connection is then kept.
+    pub async fn sign_out(&self, mode: SignOut) -> Result<(), Error> {
+        let count = self.with_store(|store| store.unsynced()).await?;
+        if mode == SignOut::Refuse && count > 0 {
+            return Err(Error::Unsynced { count });
+        }
+        self.send(Message::Disconnect)
+    }
+
+    /// Checks every page of the store; empty when all is well. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn check(&self) -> Result<Vec<String>, Error> {
+        self.with_store(|store| store.check()).await
+    }
+
+    /// Ends delivery and closes the file. Waits for a request under way to be dropped; nothing is lost by that.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when it already was.
+    pub async fn close(self) -> Result<(), Error> {
+        let task = lock(&self.shared.task).take().ok_or(Error::Closed)?;
+        self.send(Message::Close)?;
+        task.await.map_err(|_| Error::Closed)?;
+        let store = lock(&self.shared.store).take();
+        run_blocking(move || drop(store)).await
+    }
+
+    /// Runs `work` on the store, off the async threads.
+    ///
+    /// # Errors
+    /// [`Error::Store`], or [`Error::Closed`].
+    pub async fn with_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let store = lock(&self.shared.store).clone().ok_or(Error::Closed)?;
+        Ok(run_blocking(move || work(&store)).await??)
+    }
+
+    pub(crate) fn schema_version(&self) -> u32 {
+        self.shared.schema_version
+    }
+
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<()> {
+        self.shared.commits.subscribe()
+    }
+
+    /// Tells watchers and the driver about a commit; called after it, never before.
+    pub(crate) fn committed(&self, changed: BTreeSet<RecordId>, has_work: bool) {
+        if !changed.is_empty() {
+            // Nobody listening is fine.
+            let _ = self.shared.commits.send(());
+        }
+        if has_work {
+            let _ = self.send(Message::Input(Input::LocalWork));
+        }
+    }
+
+    fn send(&self, message: Message) -> Result<(), Error> {
+        self.shared.driver.send(message).map_err(|_| Error::Closed)
+    }
+}
+
+/// Takes a lock whose holders never leave it half changed.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs blocking work off the async threads; a panic inside is told as closed.
+pub(crate) async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Closed)
+}

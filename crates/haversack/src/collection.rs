@@ -1,0 +1,77 @@
+//! One collection of records.
+
+use haversack_core::{Intent, Reference};
+use haversack_protocol::RecordId;
+use haversack_store::{Query, StoredRecord};
+
+use crate::changes::{Changes, Transaction};
+use crate::client::Haversack;
+use crate::error::Error;
+use crate::watch::Watch;
+
+/// A handle on one collection. Cheap; an unknown name fails on use, typed.
+#[derive(Clone)]
+pub struct Collection {
+    client: Haversack,
+    name: String,
+}
+
+impl Collection {
+    pub(crate) fn new(client: Haversack, name: &str) -> Self {
+        Self { client, name: name.to_owned() }
+    }
+
+    /// Creates a record. Durable and visible when this returns; survives a kill at any moment after.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the schema or the store refuses it; nothing was stored then.
+    pub async fn create(&self, changes: Changes) -> Result<RecordId, Error> {
+        self.client.transaction(|tx| tx.create(&self.name, changes)).await
+    }
+
+    /// Edits a record. Durable and visible when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; nothing was stored then.
+    pub async fn edit(&self, record: RecordId, changes: Changes) -> Result<(), Error> {
+        self.client.transaction(|tx: &mut Transaction| tx.edit(record, &self.name, changes)).await
+    }
+
+    /// Marks a record deleted; [`Collection::restore`] takes it back.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; nothing was stored then.
+    pub async fn delete(&self, record: RecordId) -> Result<(), Error> {
+        self.edit(record, Changes(vec![Intent::Delete])).await
+    }
+
+    /// Takes a deletion back.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; nothing was stored then.
+    pub async fn restore(&self, record: RecordId) -> Result<(), Error> {
+        self.edit(record, Changes(vec![Intent::Restore])).await
+    }
+
+    /// Reads a record by either of its names; `None` when it is not here or of another collection.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn get(&self, name: impl Into<Reference>) -> Result<Option<StoredRecord>, Error> {
+        let found = self.client.get(name).await?;
+        Ok(found.filter(|record| record.collection == self.name))
+    }
+
+    /// Lists records; filters and sorting go over indexed fields.
+    ///
+    /// # Errors
+    /// [`Error::Store`], with `NotIndexed` for other fields.
+    pub async fn list(&self, query: Query) -> Result<Vec<StoredRecord>, Error> {
+        self.client.list(Query { collection: self.name.clone(), ..query }).await
+    }
+
+    /// Subscribes to the outcome of a query: once at the start, then once per commit that changes it.
+    pub fn watch(&self, query: Query) -> Watch {
+        Watch::new(self.client.clone(), Query { collection: self.name.clone(), ..query })
+    }
+}

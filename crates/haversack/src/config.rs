@@ -1,0 +1,22 @@
+//! What opening a store needs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use haversack_protocol::Schema;
+use haversack_store::KeyProvider;
+
+/// Where the store is, what it holds, who keeps its key.
+#[derive(Clone)]
+pub struct Config {
+    pub(crate) folder: PathBuf,
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) keys: Arc<dyn KeyProvider>,
+}
+
+impl Config {
+    /// A store in `folder` (made when absent), for records of `schema`, its key kept by `keys`.
+    pub fn new(folder: impl AsRef<Path>, schema: Schema, keys: Arc<dyn KeyProvider>) -> Self {
+        Self { folder: folder.as_ref().to_owned(), schema: Arc::new(schema), keys }
+    }
+}

@@ -1,0 +1,246 @@
+//! The effects: registering, renewing a token, one exchange. The network is only ever awaited between transactions.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use haversack_core::sync::{Failure, Input, Outcome};
+use haversack_protocol::limits::PAGE_BYTES_TARGET;
+use haversack_protocol::{
+    ChangeSetId, Code, DeviceId, DeviceRequest, PrincipalId, ProtocolRange, RecordId, SyncRequest,
+};
+use haversack_store::{Leased, PageOutcome, Store, StoreError};
+use tokio::sync::broadcast;
+
+use crate::client::run_blocking;
+use crate::clock;
+use crate::transport::{Reply, Token, TokenProvider, Transport, TransportError};
+
+/// What an effect came to.
+pub(crate) struct Done {
+    pub(crate) input: Input,
+    pub(crate) error: Option<TransportError>,
+    pub(crate) unsettled: u64,
+}
+
+impl Done {
+    fn of(input: Input) -> Self {
+        Self { input, error: None, unsettled: 0 }
+    }
+}
+
+#[derive(Default)]
+struct LinkState {
+    token: Option<Token>,
+    needs_renewal: bool,
+    echo_in_full: bool,
+}
+
+/// The store, the server and the token: what effects work with.
+pub(crate) struct Link {
+    store: Arc<Store>,
+    commits: broadcast::Sender<()>,
+    transport: Transport,
+    tokens: Arc<dyn TokenProvider>,
+    state: Mutex<LinkState>,
+}
+
+/// What an exchange applied.
+struct Exchanged {
+    settled: usize,
+    pushed: usize,
+    more_to_read: bool,
+    more_to_send: bool,
+    unsettled: u64,
+}
+
+impl Link {
+    pub(crate) fn new(
+        store: Arc<Store>,
+        commits: broadcast::Sender<()>,
+        transport: Transport,
+        tokens: Arc<dyn TokenProvider>,
+    ) -> Self {
+        Self { store, commits, transport, tokens, state: Mutex::default() }
+    }
+
+    fn with_state<T>(&self, work: impl FnOnce(&mut LinkState) -> T) -> T {
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn token(&self) -> Result<Token, TransportError> {
+        if let Some(token) = self.with_state(|state| state.token.clone()) {
+            return Ok(token);
+        }
+        let renew = self.with_state(|state| std::mem::take(&mut state.needs_renewal));
+        let token = self.tokens.token(renew).await.map_err(|_| TransportError::Token)?;
+        self.with_state(|state| state.token = Some(token.clone()));
+        Ok(token)
+    }
+
+    /// Asks the app for a fresh token.
+    pub(crate) async fn renew_token(&self) -> Done {
+        self.with_state(|state| (state.token, state.needs_renewal) = (None, true));
+        let renewed = self.token().await;
+        Done { error: renewed.as_ref().err().cloned(), ..Done::of(Input::TokenRenewed(renewed.is_ok())) }
+    }
+
+    /// Registers this installation as a device of the token's principal.
+    pub(crate) async fn register(&self) -> Done {
+        match self.try_register().await {
+            Ok(()) => Done::of(Input::Registered(Ok(()))),
+            Err(error) => {
+                let failure = Failure::from(error.clone());
+                Done { error: Some(error), ..Done::of(Input::Registered(Err(failure))) }
+            }
+        }
+    }
+
+    async fn try_register(&self) -> Result<(), TransportError> {
+        let token = self.token().await?;
+        let identity = self.stored(Store::identity).await?;
+        let request = DeviceRequest { protocol: ProtocolRange::OURS, installation: identity.installation };
+        let reply = self.transport.register(&token, &request).await?;
+        if reply.principal != token.principal {
+            return Err(TransportError::OtherPrincipal);
+        }
+        let server = self.transport.server();
+        let bound = self.stored_or(move |store| store.bind(&server, &reply)).await?;
+        bound.map_err(|error| match error {
+            StoreError::OtherPrincipal => TransportError::OtherPrincipal,
+            _ => TransportError::NotStored,
+        })
+    }
+
+    /// One round trip: lease and send, read pages, apply each with its cursor.
+    pub(crate) async fn exchange(&self, change_sets_max: usize) -> Done {
+        let mut sent = Vec::new();
+        match self.try_exchange(change_sets_max, &mut sent).await {
+            Ok(done) if done.pushed > 0 && done.settled == 0 && !done.more_to_read => {
+                // Well formed, but it decided nothing: never ask again at once.
+                self.note_failure(sent, &TransportError::Incomplete).await;
+                let failure = Failure::Transient { retry_after_ms: None };
+                let input = Input::Exchanged(Outcome::Failed(failure));
+                Done { input, error: Some(TransportError::Incomplete), unsettled: done.unsettled }
+            }
+            Ok(done) => {
+                let outcome = Outcome::Applied {
+                    settled: done.settled,
+                    more_to_read: done.more_to_read,
+                    more_to_send: done.more_to_send,
+                };
+                Done { input: Input::Exchanged(outcome), error: None, unsettled: done.unsettled }
+            }
+            Err(error) => {
+                self.note_failure(sent, &error).await;
+                let failure = Failure::from(error.clone());
+                Done { error: Some(error), ..Done::of(Input::Exchanged(Outcome::Failed(failure))) }
+            }
+        }
+    }
+
+    async fn try_exchange(
+        &self,
+        change_sets_max: usize,
+        sent: &mut Vec<ChangeSetId>,
+    ) -> Result<Exchanged, TransportError> {
+        let token = self.token().await?;
+        let identity = self.stored(Store::identity).await?;
+        // Checked before any payload leaves.
+        if identity.principal.as_ref() != Some(&token.principal) {
+            return Err(TransportError::OtherPrincipal);
+        }
+        let device = identity.device.ok_or(TransportError::Incomplete)?;
+        let leased = self.stored(move |store| store.lease_batch(change_sets_max)).await?;
+        self.tell(&leased.changed);
+        let request = self.request(device, token.principal.clone(), leased).await?;
+        sent.extend(request.push.iter().map(|change_set| change_set.id));
+        let reply = match self.transport.sync(&token, &request).await {
+            Err(TransportError::Refused { code: Code::CursorReset, retry_after }) => {
+                // The read position is void; the outbox and the documents stay.
+                self.stored(Store::reset_cursor).await?;
+                return Err(TransportError::Refused { code: Code::CursorReset, retry_after });
+            }
+            answer => answer?,
+        };
+        self.apply(reply, request.push.len()).await
+    }
+
+    async fn request(
+        &self,
+        device: DeviceId,
+        principal: PrincipalId,
+        leased: Leased,
+    ) -> Result<SyncRequest, TransportError> {
+        let cursor = self.stored(Store::cursor).await?;
+        Ok(SyncRequest {
+            protocol: ProtocolRange::OURS,
+            device,
+            principal,
+            push_ordinal: leased.push_ordinal,
+            now: clock::now(),
+            schema_version: self.store.schema().version,
+            cursor,
+            page_bytes_max: u32::try_from(PAGE_BYTES_TARGET).unwrap_or(u32::MAX),
+            echo_in_full: self.with_state(|state| state.echo_in_full),
+            push: leased.push,
+            withdraw: vec![],
+        })
+    }
+
+    async fn apply(&self, reply: Reply, pushed: usize) -> Result<Exchanged, TransportError> {
+        let Reply { hello, pages, hints, end } = reply;
+        self.stored(move |store| store.set_role(hello.role)).await?;
+        let (mut settled, mut more_to_read) = (0, end.more);
+        for page in pages {
+            let applied = self.stored(move |store| store.apply_page(&page)).await?;
+            self.tell(&applied.changed);
+            settled += applied.accepted + applied.rejected;
+            let needs_full = applied.outcome == PageOutcome::NeedsFullEcho;
+            self.with_state(|state| state.echo_in_full = needs_full);
+            if needs_full {
+                // Nothing of the page was stored; it is asked for again with every byte.
+                more_to_read = true;
+                break;
+            }
+        }
+        self.stored(move |store| store.note_hints(&hints)).await?;
+        let counts = self.stored(Store::counts).await?;
+        let unsettled = counts.pending + counts.sending;
+        Ok(Exchanged { settled, pushed, more_to_read, more_to_send: unsettled > 0, unsettled })
+    }
+
+    async fn note_failure(&self, sent: Vec<ChangeSetId>, error: &TransportError) {
+        // An expired token never counts as an attempt.
+        if sent.is_empty() || Failure::from(error.clone()) == Failure::Token {
+            return;
+        }
+        let word = error.word();
+        // The attempt counter is for display; failing to keep it loses nothing.
+        let _ = self.stored(move |store| store.note_failure(&sent, word, None)).await;
+    }
+
+    fn tell(&self, changed: &BTreeSet<RecordId>) {
+        if !changed.is_empty() {
+            // Nobody listening is fine.
+            let _ = self.commits.send(());
+        }
+    }
+
+    async fn stored<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, TransportError> {
+        self.stored_or(work).await?.map_err(|error| {
+            tracing::warn!(%error, "an exchange could not be stored");
+            TransportError::NotStored
+        })
+    }
+
+    async fn stored_or<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Result<T, StoreError>, TransportError> {
+        let store = self.store.clone();
+        run_blocking(move || work(&store)).await.map_err(|_| TransportError::NotStored)
+    }
+}

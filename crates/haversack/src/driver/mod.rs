@@ -1,0 +1,6 @@
+//! The one loop that acts: it feeds the engine, performs its effects and tells watchers.
+
+mod effect;
+mod run;
+
+pub(crate) use run::{Driver, Message};

@@ -1,0 +1,207 @@
+//! The loop: one message, timer or finished effect at a time; at most one effect under way.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use haversack_core::sync::{Effect, Engine, Failure, Input, Outcome, Phase};
+use haversack_protocol::UnixMillis;
+use haversack_store::Store;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::effect::{Done, Link};
+use crate::clock;
+use crate::error::Error;
+use crate::status::{Progress, SyncReport};
+use crate::transport::{ServerAddress, TokenProvider, Transport, TransportError};
+
+/// What the handle tells the loop.
+pub(crate) enum Message {
+    Connect {
+        server: ServerAddress,
+        tokens: Arc<dyn TokenProvider>,
+        ready: oneshot::Sender<Result<(), Error>>,
+    },
+    Disconnect,
+    Input(Input),
+    SyncOnce(oneshot::Sender<Result<SyncReport, Error>>),
+    Close,
+}
+
+type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+/// Everything the loop owns.
+pub(crate) struct Driver {
+    store: Arc<Store>,
+    commits: broadcast::Sender<()>,
+    progress: watch::Sender<Progress>,
+    engine: Engine,
+    link: Option<Arc<Link>>,
+    work: Option<Work>,
+    wake_at: Option<UnixMillis>,
+    waiting: Vec<(oneshot::Sender<Result<SyncReport, Error>>, SyncReport)>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        store: Arc<Store>,
+        commits: broadcast::Sender<()>,
+        progress: watch::Sender<Progress>,
+    ) -> Self {
+        Self {
+            store,
+            commits,
+            progress,
+            engine: Engine::default(),
+            link: None,
+            work: None,
+            wake_at: None,
+            waiting: vec![],
+        }
+    }
+
+    pub(crate) fn spawn(self, messages: mpsc::UnboundedReceiver<Message>) -> JoinHandle<()> {
+        tokio::spawn(self.run(messages))
+    }
+
+    async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) {
+        loop {
+            let wake_in = self
+                .wake_at
+                .map(|at| Duration::from_millis(u64::try_from(at.0 - clock::now().0).unwrap_or(0)));
+            tokio::select! {
+                message = messages.recv() => match message {
+                    None | Some(Message::Close) => return,
+                    Some(message) => self.receive(message).await,
+                },
+                done = under_way(&mut self.work) => {
+                    self.work = None;
+                    self.finish(done);
+                }
+                () = tokio::time::sleep(wake_in.unwrap_or_default()), if wake_in.is_some() => {
+                    self.wake_at = None;
+                    self.step(Input::Woken);
+                }
+            }
+            self.publish();
+        }
+    }
+
+    async fn receive(&mut self, message: Message) {
+        match message {
+            Message::Connect { server, tokens, ready } => {
+                let connected = self.connect(server, tokens).await;
+                // The caller may have stopped waiting.
+                let _ = ready.send(connected);
+            }
+            Message::Disconnect => {
+                (self.link, self.work, self.wake_at) = (None, None, None);
+                self.step(Input::Disconnected);
+            }
+            Message::Input(input) => self.step(input),
+            Message::SyncOnce(done) if self.link.is_none() => drop(done.send(Err(Error::NotConnected))),
+            Message::SyncOnce(done) => {
+                self.waiting.push((done, SyncReport::default()));
+                self.step(Input::SyncNow);
+            }
+            Message::Close => {}
+        }
+    }
+
+    async fn connect(&mut self, server: ServerAddress, tokens: Arc<dyn TokenProvider>) -> Result<(), Error> {
+        let transport = Transport::new(server)?;
+        let store = self.store.clone();
+        let identity = crate::client::run_blocking(move || store.identity()).await??;
+        let registered = identity.device.is_some() && identity.server.as_deref() == Some(&transport.server());
+        self.work = None;
+        self.link = Some(Arc::new(Link::new(self.store.clone(), self.commits.clone(), transport, tokens)));
+        self.step(Input::Connected { registered });
+        Ok(())
+    }
+
+    /// Gives the engine one input and starts what it asks for.
+    fn step(&mut self, input: Input) {
+        for effect in self.engine.step(clock::now(), input, clock::entropy()) {
+            let Some(link) = self.link.clone() else { continue };
+            self.work = match effect {
+                Effect::WakeAt(at) => {
+                    self.wake_at = Some(at);
+                    continue;
+                }
+                Effect::RenewToken => Some(Box::pin(async move { link.renew_token().await })),
+                Effect::Register => Some(Box::pin(async move { link.register().await })),
+                Effect::Exchange { change_sets_max } => {
+                    Some(Box::pin(async move { link.exchange(change_sets_max).await }))
+                }
+                _ => continue,
+            };
+        }
+    }
+
+    fn finish(&mut self, done: Done) {
+        if let Input::Exchanged(Outcome::Applied { settled, .. }) = &done.input {
+            for (_, report) in &mut self.waiting {
+                report.settled += *settled as u64;
+                report.round_trips += 1;
+            }
+        }
+        let failed = done.error.is_some();
+        let error = done.error.clone();
+        self.progress.send_if_modified(|progress| {
+            let is_changed = progress.last_error != done.error.as_ref().map(|error| error.word().to_owned());
+            progress.last_error = done.error.as_ref().map(|error| error.word().to_owned());
+            is_changed
+        });
+        // A refused token is asked for anew before anybody is told.
+        let is_final = failed
+            && !matches!(
+                done.input,
+                Input::Exchanged(Outcome::Failed(Failure::Token)) | Input::Registered(Err(Failure::Token))
+            );
+        let unsettled = done.unsettled;
+        self.step(done.input);
+        if let Some(error) = error.filter(|_| is_final) {
+            self.tell_waiting(|_| Err(Error::Transport(error.clone())));
+        } else if self.engine.phase() == Phase::Idle {
+            self.progress.send_modify(|progress| progress.synced_at = Some(clock::now()));
+            self.tell_waiting(|report| Ok(SyncReport { unsettled, ..report }));
+        }
+    }
+
+    fn tell_waiting(&mut self, answer: impl Fn(SyncReport) -> Result<SyncReport, Error>) {
+        for (done, report) in self.waiting.drain(..) {
+            // The caller may have stopped waiting.
+            let _ = done.send(answer(report));
+        }
+    }
+
+    fn publish(&mut self) {
+        let phase = self.engine.phase();
+        self.progress.send_if_modified(|progress| std::mem::replace(&mut progress.phase, phase) != phase);
+    }
+}
+
+async fn under_way(work: &mut Option<Work>) -> Done {
+    match work {
+        Some(work) => work.await,
+        None => std::future::pending().await,
+    }
+}
+
+impl From<TransportError> for Failure {
+    fn from(error: TransportError) -> Self {
+        match error {
+            TransportError::Refused { code, retry_after } => {
+                let ms = retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+                Self::of(code, ms)
+            }
+            TransportError::Token => Self::Token,
+            TransportError::OtherPrincipal | TransportError::Address | TransportError::Tls => {
+                Self::Blocked(haversack_protocol::Code::Tenant)
+            }
+            _ => Self::Transient { retry_after_ms: None },
+        }
+    }
+}
