@@ -82,8 +82,8 @@ impl Connections {
         })
     }
 
-    /// Runs a unit of work: all of it is stored when this returns `Ok`, and none of it otherwise. Must not be called
-    /// from within another `write` on the same thread.
+    /// Runs a unit of work: all of it is stored when this returns `Ok`, and none of it otherwise. The work must not call
+    /// [`Connections::write`] or [`Connections::read`]: each waits for the other.
     ///
     /// # Errors
     /// What the work returns, or why it could not begin or commit.
@@ -191,6 +191,7 @@ pub(crate) fn furnish(
     let mut writer = fresh.into_writer()?;
     migration::migrate(&mut writer)?;
     commit(&writer, write_identity)?;
+    // Closing would do it, too, but silently when it fails, and a database must not be published without its log.
     empty_log(&writer)?;
     writer.close().map_err(|(_, error)| error.into())
 }

@@ -82,7 +82,7 @@ fn a_read_sees_one_state_while_others_write() {
         .read(|connection| {
             let count = || connection.query_row("SELECT count(*) FROM meta", [], |row| row.get::<_, i64>(0));
             let before = count()?;
-            put(&connections, "later", b"1")?;
+            std::thread::scope(|scope| scope.spawn(|| put(&connections, "later", b"1")).join().unwrap())?;
             assert_eq!(count()?, before);
             Ok(())
         })
