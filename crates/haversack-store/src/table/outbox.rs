@@ -159,12 +159,13 @@ pub(crate) fn thaw(connection: &Connection, order: i64) -> Result<(), StoreError
     rewrite(connection, order)
 }
 
-/// Marks an entry as refused and drops its bytes. The input stays.
+/// Marks an entry as refused and drops its bytes. The input stays, its references brought up to date.
 pub(crate) fn reject(connection: &Connection, order: i64, rejection: &Rejection) -> Result<(), StoreError> {
     drop_frozen(connection, order)?;
     let text = serde_json::to_string(rejection).map_err(|_| StoreError::Unreadable("rejection"))?;
     let sql = "UPDATE outbox SET state = 'rejected', rejection = ?2, next_try = NULL WHERE entry_order = ?1";
-    run(connection, sql, (order, text)).map(drop)
+    run(connection, sql, (order, text))?;
+    rewrite(connection, order)
 }
 
 /// Replaces references by record id in an entry's intents where there is a server id by now.

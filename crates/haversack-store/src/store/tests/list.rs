@@ -124,22 +124,3 @@ fn only_indexed_fields_can_be_asked_for() {
     let nowhere = Query { collection: "nowhere".into(), ..activities() };
     assert!(matches!(phone.store.list(&nowhere), Err(StoreError::Edit(_))));
 }
-
-#[test]
-fn a_filtered_listing_walks_its_index() {
-    let (_, phone) = filled();
-    let schema = phone.store.schema();
-    let kind = schema.collections["activity"].fields["minutes"].kind;
-    let sql = format!(
-        "EXPLAIN QUERY PLAN SELECT id FROM record WHERE {} AND is_deleted = 0 AND {value} > ? ORDER BY {value}, id",
-        crate::query::index::in_collection("activity"),
-        value = crate::query::index::effective(kind, "minutes"),
-    );
-    let plan = phone.store.connections.read(|connection| {
-        let mut statement = connection.prepare(&sql)?;
-        let steps = statement.query_map([10], |row| row.get::<_, String>(3))?;
-        Ok(steps.collect::<Result<Vec<_>, _>>()?)
-    });
-    let plan = plan.expect("explains").join("; ");
-    assert!(plan.contains("field:activity:minutes") && !plan.contains("TEMP B-TREE"), "{plan}");
-}

@@ -174,7 +174,7 @@ fn a_forged_change_quarantines_one_record_and_the_rest_of_the_page_lands() {
     let (mut server, mut phone, mut other) = two_phones(Role::Mentor);
     phone.write(1, vec![person(record(1), "Kari")]);
     phone.sync(&mut server);
-    server.forge(other.device, |row| {
+    server.forge(DeviceId::from_bytes([8; 8]), |row| {
         row.server_changes =
             vec![ServerChange { record: record(1), epoch: 0, change: vec![0x85, 0x6f, 1, 2] }];
         row.parts = vec![LogPart {
@@ -232,7 +232,8 @@ fn what_the_schema_no_longer_allows_is_rejected_here_and_the_rest_goes_on() {
     phone.write(2, vec![person(record(2), "Kari")]);
     let mut smaller = Schema::from_json(SCHEMA).expect("checked");
     smaller.collections.remove("alarm");
-    drop(std::mem::replace(&mut phone.store, open(tempfile::tempdir().expect("a folder").path())));
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    drop(std::mem::replace(&mut phone.store, open(elsewhere.path())));
     let key = HostKey::new(StoreKey::from_bytes([1; 32]));
     phone.store = Store::open(phone.folder.path(), Arc::new(smaller), &key).expect("opens");
     let leased = phone.store.lease_batch(256).expect("leases");
