@@ -327,12 +327,15 @@ impl LiveOutbox<'_> {
         let (id, is_frozen) = found.ok_or(StoreError::Unreadable("outbox entry"))?;
         let sql = "SELECT record, creates FROM outbox_record WHERE entry_order = ?1";
         let touched = all(self.0, sql, [order], |row| Ok((record_at(row, 0)?, row.get::<_, bool>(1)?)))?;
+        let sql = "SELECT record FROM frozen_part WHERE entry_order = ?1 AND hash IS NOT NULL";
+        let authored = all(self.0, sql, [order], |row| record_at(row, 0))?;
         Ok(EntryShape {
             order,
             id,
             records: touched.iter().map(|(record, _)| *record).collect(),
             created: touched.iter().filter(|(_, creates)| *creates).map(|(record, _)| *record).collect(),
             is_frozen,
+            authored,
         })
     }
 
