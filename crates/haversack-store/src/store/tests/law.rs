@@ -47,7 +47,7 @@ const RECORDS: u64 = 8;
 
 fn part_of(index: usize, phone: &Phone, (which, kind, value): (u8, u8, u8)) -> Option<Part> {
     let target: RecordId = record(u64::from(which) % RECORDS + 1);
-    let is_person = u64::from(which) % RECORDS % 2 == 0;
+    let is_person = u64::from(which).is_multiple_of(2);
     let is_here = phone.store.get(target).expect("reads").is_some();
     let word = text(["a", "b", "c"][usize::from(value) % 3]);
     let other = record(u64::from(value) % RECORDS / 2 * 2 + 1);

@@ -201,6 +201,33 @@ fn a_forged_change_quarantines_one_record_and_the_rest_of_the_page_lands() {
 }
 
 #[test]
+fn what_would_make_a_record_too_large_is_quarantined_change_by_change() {
+    let (mut server, phone, other) = two_phones(Role::Mentor);
+    other.write(1, vec![activity(record(1), "walk")]);
+    for n in 2..=7 {
+        let note = set("note", text(&n.to_string().repeat(15_000)));
+        other.write(n, vec![edit(record(1), "activity", vec![note])]);
+    }
+    for pushed in other.store.lease_batch(256).expect("leases").push {
+        let part = pushed.parts.into_iter().next().expect("one");
+        server.forge(other.device, |row| {
+            row.parts = vec![LogPart {
+                record: part.record,
+                collection: part.collection,
+                epoch: part.epoch,
+                change: PartChange::Full(part.change),
+            }];
+        });
+    }
+    phone.store.apply_page(&phone.next_page(&server, usize::MAX)).expect("an honest page but for one record");
+    assert_eq!(phone.value(record(1), "note"), Some(text(&"5".repeat(15_000))), "four fit into a record");
+    let notices = phone.store.notices().expect("reads");
+    let [notice] = &notices[..] else { panic!("one per record: {notices:?}") };
+    assert_eq!((notice.kind, notice.record), (NoticeKind::Quarantined, Some(record(1))));
+    phone.assert_sound();
+}
+
+#[test]
 fn an_alarm_overtakes_a_thousand_edits_but_not_what_it_needs() {
     let (_, phone, _) = two_phones(Role::Mentor);
     for n in 1..=1000 {
