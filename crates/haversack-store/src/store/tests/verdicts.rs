@@ -109,6 +109,45 @@ fn a_refused_creation_takes_what_needs_it_along_and_keeps_the_input() {
     phone.assert_sound();
 }
 
+fn generation_of(change: &[u8]) -> Vec<u8> {
+    haversack_core::inspect(change).expect("honest").actor.split_off(8)
+}
+
+#[test]
+fn a_record_created_again_after_its_refusal_never_reuses_its_numbers() {
+    let (mut server, mut phone, _) = two_phones(Role::Mentor);
+    phone.write(1, vec![person(record(1), "Kari")]);
+    server.refused.insert(id(1));
+    let refused = phone.store.lease_batch(256).expect("leases");
+    assert_eq!(generation_of(&refused.push[0].parts[0].change), [0, 0, 0, 0]);
+    server.push(phone.device, &refused.push);
+    phone.pull(&server, usize::MAX);
+    phone.store.resubmit(id(1), change_set(2, vec![person(record(1), "Kari")])).expect("is rejected");
+    let again = phone.store.lease_batch(256).expect("leases");
+    assert_eq!(generation_of(&again.push[0].parts[0].change), [0, 0, 0, 1]);
+}
+
+#[test]
+fn an_edit_authored_anew_refers_by_the_server_id_assigned_meanwhile() {
+    let (mut server, mut phone, _) = two_phones(Role::Mentor);
+    phone.write(1, vec![activity(record(1), "walk")]);
+    phone.sync(&mut server);
+    phone.write(2, vec![person(record(2), "Kari")]);
+    phone.write(3, vec![edit(record(1), "activity", vec![set("title", text("refused"))])]);
+    phone.write(4, vec![edit(record(1), "activity", vec![refer("person", record(2))])]);
+    server.refused.insert(id(3));
+    phone.push(&mut server);
+    let applied = phone.pull(&server, usize::MAX);
+    assert_eq!((applied.accepted, applied.rejected), (1, 1));
+    assert_eq!(phone.store.counts().expect("counts").pending, 1);
+    assert_eq!(phone.store.temporary_ids().expect("reads"), 0);
+    let server_id = phone.store.server_id(record(2)).expect("reads").expect("assigned");
+    let expected = Value::Reference(haversack_core::Reference::Server(server_id));
+    assert_eq!(phone.value(record(1), "person"), Some(expected));
+    phone.sync(&mut server);
+    assert_eq!(phone.digest(), server.digest());
+}
+
 #[test]
 fn a_resubmission_that_is_refused_keeps_the_rejected_entry() {
     let (mut server, mut phone, _) = two_phones(Role::Mentor);
