@@ -15,8 +15,10 @@ pub struct EntryShape {
     pub records: Vec<RecordId>,
     /// Records it creates.
     pub created: Vec<RecordId>,
-    /// It has bytes that may have been sent.
+    /// It was authored and may have been sent.
     pub is_frozen: bool,
+    /// Records it has a change of; its empty parts have none, so nothing stands on them.
+    pub authored: Vec<RecordId>,
 }
 
 /// What the decision asks of the outbox. Rejected entries are not part of it.
@@ -82,7 +84,7 @@ pub fn plan_rollback<V: OutboxView>(refused: EntryShape, view: &mut V) -> Result
     for entry in fallen.values() {
         plan.stale.extend(&entry.records);
         if entry.is_frozen {
-            thaw(&mut plan, entry.records.iter().copied(), entry.order, view)?;
+            thaw(&mut plan, entry.authored.iter().copied(), entry.order, view)?;
         }
     }
     plan.thawed.retain(|order| !fallen.contains_key(order));
@@ -100,7 +102,7 @@ pub fn plan_thaw<V: OutboxView>(records: &BTreeSet<RecordId>, view: &mut V) -> R
     Ok(plan)
 }
 
-/// Follows bytes from record to record: a thawed entry takes all its records along.
+/// Follows bytes from record to record: a thawed entry takes every record along that it has a change of.
 fn thaw<V: OutboxView>(
     plan: &mut Rollback,
     records: impl Iterator<Item = RecordId>,
@@ -113,7 +115,8 @@ fn thaw<V: OutboxView>(
         plan.stale.insert(record);
         for entry in view.touching(record)? {
             if entry.order > from && entry.is_frozen && plan.thawed.insert(entry.order) {
-                open.extend(entry.records.iter().map(|record| (*record, entry.order)));
+                plan.stale.extend(&entry.records);
+                open.extend(entry.authored.iter().map(|record| (*record, entry.order)));
             }
         }
     }
@@ -167,7 +170,8 @@ mod tests {
     ) -> (EntryShape, Vec<RecordId>, Vec<ChangeSetId>) {
         let records: Vec<_> = records.iter().map(|n| record(*n)).collect();
         let created = if creates { records.clone() } else { vec![] };
-        let shape = EntryShape { order, id: id(order), records, created, is_frozen: true };
+        let authored = records.clone();
+        let shape = EntryShape { order, id: id(order), records, created, is_frozen: true, authored };
         (shape, refers.iter().map(|n| record(*n)).collect(), after.iter().map(|n| id(*n)).collect())
     }
 
@@ -198,6 +202,16 @@ mod tests {
         assert_eq!(plan.rejected, [2]);
         assert_eq!(plan.thawed, [3, 4].into());
         assert_eq!(plan.regenerated, [record(1), record(2)].into());
+    }
+
+    #[test]
+    fn a_refused_edit_that_changes_nothing_leaves_later_bytes_alone() {
+        let mut model = Model(vec![entry(1, &[1], false, &[], &[]), entry(2, &[1], false, &[], &[])]);
+        model.0[0].0.authored.clear();
+        let plan = plan_rollback(model.0[0].0.clone(), &mut model).expect("infallible");
+        assert_eq!(plan.rejected, [1]);
+        assert!(plan.thawed.is_empty() && plan.regenerated.is_empty());
+        assert_eq!(plan.stale, [record(1)].into());
     }
 
     #[test]

@@ -26,6 +26,11 @@ pub(crate) fn in_collection(collection: &str) -> String {
     format!("collection = '{}'", collection.replace('\'', "''"))
 }
 
+/// Name of the index over a field, between quotes.
+pub(crate) fn name(collection: &str, field: &str) -> String {
+    format!("\"{}\"", format!("field:{collection}:{field}").replace('"', ""))
+}
+
 /// Makes the indexes of a schema, in place of those of another one.
 pub(crate) fn make(connection: &Connection, schema: &Schema) -> Result<(), StoreError> {
     let sql = "SELECT name FROM sqlite_master WHERE type = 'index' AND name GLOB 'field:*'";
@@ -37,9 +42,8 @@ pub(crate) fn make(connection: &Connection, schema: &Schema) -> Result<(), Store
     for (name, collection) in &schema.collections {
         for (field, known) in collection.fields.iter().filter(|(_, field)| field.indexed) {
             let (value, of) = (effective(known.kind, field), in_collection(name));
-            let index = format!("field:{name}:{field}").replace('"', "");
-            connection
-                .execute_batch(&format!("CREATE INDEX \"{index}\" ON record ({value}, id) WHERE {of}"))?;
+            let index = self::name(name, field);
+            connection.execute_batch(&format!("CREATE INDEX {index} ON record ({value}, id) WHERE {of}"))?;
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use haversack_protocol::{CollectionSchema, FieldKind, FieldSchema, RecordId, Sch
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
-use super::index::{effective, in_collection};
+use super::index::{self, effective, in_collection};
 use crate::StoreError;
 use crate::table::id_map;
 use crate::table::record::read_row;
@@ -186,6 +186,18 @@ pub(crate) fn list(
     schema: &Schema,
     query: &Query,
 ) -> Result<Vec<StoredRecord>, StoreError> {
+    let (sql, values) = listing(connection, schema, query)?;
+    let mut statement = connection.prepare_cached(&sql)?;
+    let found = statement.query_map(params_from_iter(values), read_found)?;
+    found.map(|found| found?.stored(connection, schema)).collect()
+}
+
+/// The SQL of a listing, with the values of its places.
+fn listing(
+    connection: &Connection,
+    schema: &Schema,
+    query: &Query,
+) -> Result<(String, Vec<Sql>), StoreError> {
     let collection = known(schema, query)?;
     let (condition, mut values) = condition(connection, collection, query)?;
     let order = match &query.sort {
@@ -196,22 +208,34 @@ pub(crate) fn list(
             format!("{} {word}, id {word}", effective(kind, field))
         }
     };
-    let sql = format!("SELECT {COLUMNS} FROM record WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?");
+    let source = source(query);
+    let sql = format!("SELECT {COLUMNS} FROM {source} WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?");
     values.push(Sql::Integer(i64::from(query.limit.min(LIST_LIMIT_MAX))));
     values.push(Sql::Integer(i64::from(query.offset)));
-    let mut statement = connection.prepare_cached(&sql)?;
-    let found = statement.query_map(params_from_iter(values), read_found)?;
-    found.map(|found| found?.stored(connection, schema)).collect()
+    Ok((sql, values))
 }
 
 /// Counts the records a listing without limit would return.
 pub(crate) fn count(connection: &Connection, schema: &Schema, query: &Query) -> Result<u64, StoreError> {
     let collection = known(schema, query)?;
     let (condition, values) = condition(connection, collection, query)?;
+    let source = source(&Query { sort: None, ..query.clone() });
     let mut statement =
-        connection.prepare_cached(&format!("SELECT count(*) FROM record WHERE {condition}"))?;
+        connection.prepare_cached(&format!("SELECT count(*) FROM {source} WHERE {condition}"))?;
     let count: i64 = statement.query_row(params_from_iter(values), |row| row.get(0))?;
     Ok(count.cast_unsigned())
+}
+
+/// The table with the index to walk: that of a field given exactly, else of the order, else of any condition. Named,
+/// because without statistics SQLite prefers the index over the whole collection.
+fn source(query: &Query) -> String {
+    let mut filters = query.filters.iter();
+    let exact = filters.clone().find(|filter| filter.op == Comparison::Eq).map(|filter| &filter.field);
+    let sorted = query.sort.as_ref().map(|(field, _)| field);
+    match exact.or(sorted).or(filters.next().map(|filter| &filter.field)) {
+        Some(field) => format!("record INDEXED BY {}", index::name(&query.collection, field)),
+        None => "record".to_owned(),
+    }
 }
 
 fn known<'s>(schema: &'s Schema, query: &Query) -> Result<&'s CollectionSchema, StoreError> {
@@ -287,5 +311,50 @@ fn sql_value(kind: FieldKind, value: &Value) -> Sql {
             serde_json::Value::String(text) => Sql::Text(text),
             other => Sql::Text(other.to_string()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::index;
+
+    fn plan_of(connection: &Connection, schema: &Schema, query: &Query) -> String {
+        let (sql, values) = listing(connection, schema, query).expect("a query");
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("prepares");
+        let steps = statement.query_map(params_from_iter(values), |row| row.get(3)).expect("explains");
+        steps.collect::<Result<Vec<String>, _>>().expect("reads").join("; ")
+    }
+
+    #[test]
+    fn a_listing_by_an_indexed_field_walks_its_index_in_order() {
+        let schema = r#"{"version":1,"collections":{"visit":{"fields":{
+            "place":{"kind":"text","indexed":true},"minutes":{"kind":"integer","indexed":true}}}}}"#;
+        let schema = Schema::from_json(schema).expect("checked");
+        let connection = Connection::open_in_memory().expect("opens");
+        let tables = include_str!("../../migrations/0001_create_store.sql");
+        connection.execute_batch(tables).expect("creates");
+        index::make(&connection, &schema).expect("indexes");
+        let by_minutes = |op| Filter { field: "minutes".into(), op, value: Value::Integer(5) };
+        let all = Query {
+            collection: "visit".into(),
+            filters: vec![],
+            sort: None,
+            limit: 10,
+            offset: 0,
+            with_deleted: false,
+        };
+        let sort = |field: &str| Some((field.to_owned(), Direction::Descending));
+        let longer = vec![by_minutes(Comparison::Gt)];
+        for (query, walked) in [
+            (all.clone(), "record_by_collection"),
+            (Query { filters: vec![by_minutes(Comparison::Eq)], ..all.clone() }, "field:visit:minutes"),
+            (Query { filters: longer.clone(), sort: sort("minutes"), ..all.clone() }, "field:visit:minutes"),
+            (Query { filters: longer, sort: sort("place"), ..all.clone() }, "field:visit:place"),
+            (Query { sort: sort("place"), ..all }, "field:visit:place"),
+        ] {
+            let plan = plan_of(&connection, &schema, &query);
+            assert!(plan.contains(walked) && !plan.contains("TEMP B-TREE FOR ORDER BY"), "{plan}");
+        }
     }
 }

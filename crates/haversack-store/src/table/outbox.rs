@@ -159,12 +159,13 @@ pub(crate) fn thaw(connection: &Connection, order: i64) -> Result<(), StoreError
     rewrite(connection, order)
 }
 
-/// Marks an entry as refused and drops its bytes. The input stays.
+/// Marks an entry as refused and drops its bytes. The input stays, its references brought up to date.
 pub(crate) fn reject(connection: &Connection, order: i64, rejection: &Rejection) -> Result<(), StoreError> {
     drop_frozen(connection, order)?;
     let text = serde_json::to_string(rejection).map_err(|_| StoreError::Unreadable("rejection"))?;
     let sql = "UPDATE outbox SET state = 'rejected', rejection = ?2, next_try = NULL WHERE entry_order = ?1";
-    run(connection, sql, (order, text)).map(drop)
+    run(connection, sql, (order, text))?;
+    rewrite(connection, order)
 }
 
 /// Replaces references by record id in an entry's intents where there is a server id by now.
@@ -326,12 +327,15 @@ impl LiveOutbox<'_> {
         let (id, is_frozen) = found.ok_or(StoreError::Unreadable("outbox entry"))?;
         let sql = "SELECT record, creates FROM outbox_record WHERE entry_order = ?1";
         let touched = all(self.0, sql, [order], |row| Ok((record_at(row, 0)?, row.get::<_, bool>(1)?)))?;
+        let sql = "SELECT record FROM frozen_part WHERE entry_order = ?1 AND hash IS NOT NULL";
+        let authored = all(self.0, sql, [order], |row| record_at(row, 0))?;
         Ok(EntryShape {
             order,
             id,
             records: touched.iter().map(|(record, _)| *record).collect(),
             created: touched.iter().filter(|(_, creates)| *creates).map(|(record, _)| *record).collect(),
             is_frozen,
+            authored,
         })
     }
 

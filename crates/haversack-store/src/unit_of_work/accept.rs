@@ -107,6 +107,14 @@ fn settle(
     work.touched.extend(records);
     work.accepted += 1;
     outbox::remove(connection, entry.order)?;
+    // Also when another device of ours pushed it: the author's next edit stands on it.
+    for (record, hash) in hashes {
+        if let Some(hash) = hash
+            && work.contains(*record, hash)?
+        {
+            lane::accept(connection, *record, *hash)?;
+        }
+    }
     if !differing.is_empty() {
         let plan = plan_thaw(&differing, &mut LiveOutbox(connection))?;
         thaw(connection, &plan)?;

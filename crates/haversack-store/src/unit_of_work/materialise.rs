@@ -2,7 +2,7 @@
 
 use haversack_core::id_map::rewrite_row;
 use haversack_core::{Document, Row, overlay, project};
-use haversack_protocol::{RecordId, Schema};
+use haversack_protocol::{CollectionSchema, RecordId, Schema};
 use rusqlite::Connection;
 
 use crate::StoreError;
@@ -36,9 +36,21 @@ pub(crate) fn fresh_row(
         }
     }
     if let Some(found) = &mut shown {
+        if let Some(known) = schema.collection(&found.collection) {
+            fit(&mut found.row, known);
+        }
         id_map::resolving(connection, |resolve| rewrite_row(&mut found.row, resolve))?;
     }
     Ok(shown)
+}
+
+/// Leaves out what edits made under an earlier schema put into fields that are gone or of another kind by now.
+fn fit(row: &mut Row, collection: &CollectionSchema) {
+    let kind = |name: &String| collection.field(name).map(|field| field.kind);
+    row.fields.retain(|name, value| kind(name) == Some(value.kind()));
+    row.marks.retain(|name, mark| {
+        kind(name).is_some_and(|kind| mark.value.as_ref().is_none_or(|value| value.kind() == kind))
+    });
 }
 
 /// Makes the row of a record anew.

@@ -1,1 +1,8 @@
+//! Stories over a real store file and a small server that admits with core.
 
+mod law;
+mod list;
+mod server;
+mod stories;
+mod verdicts;
+mod world;
