@@ -1,0 +1,8 @@
+//! The server over real HTTP on the loopback interface: what it accepts, refuses, remembers and survives.
+
+mod hostile;
+mod references;
+mod remembering;
+mod support;
+mod transport;
+mod verdicts;
