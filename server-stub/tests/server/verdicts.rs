@@ -215,6 +215,33 @@ async fn conflicting_edits_are_both_kept_and_everyone_shows_the_same_one() {
 }
 
 #[tokio::test]
+async fn a_crowd_of_concurrent_edits_is_merged_and_the_next_honest_edit_still_passes() {
+    let server = TestServer::start().await;
+    let address = server.address();
+    let mut author = server.phone("ola", Role::Mentor).await;
+    let (record, creation) = activity(&[]);
+    author.push(address, &[creation]).await;
+    let mut crowd = Vec::new();
+    for n in 0..70 {
+        let mut phone = server.phone("ola", Role::Mentor).await;
+        phone.read_all(address).await;
+        let frozen = phone.freeze(&[edit("activity", record, set("minutes", integer(1 + n)))]);
+        crowd.push((phone, frozen));
+    }
+    for (phone, frozen) in &mut crowd {
+        let reply = phone.sync(address, frozen.clone()).await;
+        assert_eq!((reply.settled.len(), reply.is_accepted(frozen[0].id)), (1, true));
+    }
+    author.read_all(address).await;
+    assert!(author.heads(record).len() <= 32);
+    assert_eq!(author.row(record).conflicts["minutes"].len(), 70);
+    let after = edit("activity", record, set("minutes", integer(100)));
+    assert!(author.push(address, std::slice::from_ref(&after)).await.is_accepted(after.id));
+    server.agrees_with(&mut [&mut author, &mut crowd[0].0]).await;
+    assert!(author.row(record).conflicts.is_empty());
+}
+
+#[tokio::test]
 async fn only_a_coordinator_overrides_and_what_is_written_beneath_is_reported_as_shadowed() {
     let server = TestServer::start().await;
     let address = server.address();
