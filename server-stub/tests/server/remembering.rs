@@ -151,7 +151,7 @@ async fn a_restart_keeps_everything_and_cursors_stay_valid() {
     assert_eq!(phone.cursor, cursor);
     let edited = edit("activity", record, vec![Intent::Set { field: "minutes".into(), value: integer(9) }]);
     let mut frozen = phone.freeze(&[edited]);
-    frozen.push(phone.freeze(&[creation.clone()]).remove(0));
+    frozen.push(phone.freeze(std::slice::from_ref(&creation)).remove(0));
     let reply = phone.sync(server.address(), frozen).await;
     assert_eq!(reply.position(creation.id), first.position(creation.id));
     let (next, creation) = create("activity", &fields);
