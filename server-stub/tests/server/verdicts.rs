@@ -94,6 +94,20 @@ async fn every_kind_of_rule_refuses_by_its_name() {
 }
 
 #[tokio::test]
+async fn nobody_creates_a_record_in_a_collection_closed_to_their_role_not_even_an_empty_one() {
+    let server = TestServer::start().await;
+    let address = server.address();
+    let mut ola = server.phone("ola", Role::Mentor).await;
+    let mut kari = server.phone("kari", Role::Coordinator).await;
+    let (_, forbidden) = create("report", &[]);
+    let reply = ola.push(address, std::slice::from_ref(&forbidden)).await;
+    assert_eq!(reply.rejection(forbidden.id).code, Code::Forbidden);
+    let (_, allowed) = create("report", &[]);
+    assert!(kari.push(address, std::slice::from_ref(&allowed)).await.is_accepted(allowed.id));
+    server.agrees_with(&mut [&mut ola, &mut kari]).await;
+}
+
+#[tokio::test]
 async fn one_bad_change_set_in_the_middle_takes_no_other_along() {
     let server = TestServer::start().await;
     let mut phone = server.phone("ola", Role::Mentor).await;

@@ -17,6 +17,7 @@ pub(crate) const TENANT: &str = "rotary";
 pub(crate) const SCHEMA: &str = r#"{
     "version": 3,
     "collections": {
+        "report": { "write": ["coordinator"], "fields": { "body": { "kind": "text" } } },
         "team": { "fields": { "name": { "kind": "text", "required": true } } },
         "person": {
             "server_id_prefix": "P",
