@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use haversack_core::{Document, Row, StateDigest, canonical_record, project, shows_temporary_id};
-use haversack_protocol::{RecordId, Schema};
+use haversack_protocol::Schema;
 use serde::Serialize;
 
 use crate::ServerError;

@@ -5,6 +5,8 @@
 mod batch;
 mod decide;
 mod reference;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub(crate) use batch::PushJob;

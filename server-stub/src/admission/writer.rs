@@ -63,7 +63,10 @@ impl WriterHandle {
         self.queue(job)?.await.unwrap_or(Err(WriterRefusal::Failed))
     }
 
-    fn queue(&self, job: Job) -> Result<oneshot::Receiver<Result<Answer, WriterRefusal>>, WriterRefusal> {
+    pub(super) fn queue(
+        &self,
+        job: Job,
+    ) -> Result<oneshot::Receiver<Result<Answer, WriterRefusal>>, WriterRefusal> {
         let (reply, answer) = oneshot::channel();
         match self.queue.try_send(Message::Work(job, reply)) {
             Ok(()) => Ok(answer),
@@ -101,6 +104,11 @@ impl Writer {
         let commits = Arc::new(AtomicU64::new(0));
         let handle = WriterHandle { queue: sender, commits: Arc::clone(&commits) };
         (Self { law, connection, loaded: Loaded::default(), queue, commits }, handle)
+    }
+
+    #[cfg(test)]
+    pub(super) fn law(&self) -> &Law {
+        &self.law
     }
 
     /// Works until told to stop, then folds the log of the database into it.

@@ -123,6 +123,7 @@ pub fn admit(
     let expanded = decode(&change)?;
     let writes = reader.read(&expanded)?;
     if reader.creates {
+        reader.may_write("_v", &[])?;
         reader.check_required(&writes)?;
     }
     replay(document, &change, &expanded)?;

@@ -1,0 +1,10 @@
+//! The server over real HTTP on the loopback interface: what it accepts, refuses, remembers and survives.
+
+#[cfg(unix)]
+mod binary;
+mod hostile;
+mod references;
+mod remembering;
+mod support;
+mod transport;
+mod verdicts;
