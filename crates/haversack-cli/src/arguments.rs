@@ -102,7 +102,8 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Look after a store", &["inspect"]),
 ];
 
-const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}\n\n{before-help}Options:\n{options}{after-help}";
+const TEMPLATE: &str =
+    "{about-with-newline}\n{usage-heading} {usage}\n\n{before-help}Options:\n{options}{after-help}";
 
 const TEACHING: &str = r#"What it is:
   Records live in an encrypted file on this device. Every
@@ -112,7 +113,7 @@ const TEACHING: &str = r#"What it is:
   rolled back and its input kept, see `haversack outbox`.
 
 First steps:
-  cargo demo                     # the whole story in a minute
+  cargo demo                     # the story in a minute
 
   head -c 32 /dev/urandom > key  # no key store? bring a key
   export HAVERSACK_STORE=./visits
@@ -127,8 +128,8 @@ First steps:
 Where the key comes from:
   1. --key-fd N: 32 raw bytes or 64 hexadecimal digits, read
      from file descriptor N.
-  2. Otherwise the key store of the platform: Secret Service,
-     Keychain, Credential Manager; made at the first opening.
+  2. Otherwise the platform's key store (Secret Service,
+     Keychain, Credential Manager): made at first opening.
   Never from the command line or a variable: others on this
   machine can read both. Tokens come the same way, by
   --token-fd. Without its key a store cannot be read by
@@ -147,9 +148,14 @@ pub(crate) fn command() -> clap::Command {
         .before_long_help(groups)
         .after_help("`--help` teaches first steps, keys and exit codes.")
         .after_long_help(format!("{TEACHING}{}", Exit::table()))
+        .mut_subcommand("demo", |demo| {
+            let told = demo.get_after_help().map(ToString::to_string).unwrap_or_default();
+            demo.after_help(format!("{told}\n\nExample:\n  haversack demo --seed 7 --keep ./field-day"))
+        })
         .mut_subcommand("sync", |sync| {
             sync.mut_args(|argument| {
-                let is_needed = ["server", "tenant", "principal", "token_fd"].contains(&argument.get_id().as_str());
+                let is_needed =
+                    ["server", "tenant", "principal", "token_fd"].contains(&argument.get_id().as_str());
                 argument.required(is_needed)
             })
         })
@@ -175,9 +181,8 @@ fn groups(command: &clap::Command) -> String {
 pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Arguments, Exit> {
     let words = with_removals(words.collect());
     let is_json = words.iter().any(|word| word == "--json");
-    let parsed = command()
-        .try_get_matches_from(words)
-        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let parsed =
+        command().try_get_matches_from(words).and_then(|matches| Arguments::from_arg_matches(&matches));
     parsed.map_err(|refusal| tell(&refusal, is_json))
 }
 

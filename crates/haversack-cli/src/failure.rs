@@ -36,6 +36,12 @@ pub(crate) enum Failure {
     /// No such record.
     #[error("record {0} is not on this device")]
     UnknownRecord(Reference),
+    /// No such notice.
+    #[error("there is no notice {0}")]
+    UnknownNotice(i64),
+    /// The reference server could not do what it was told.
+    #[error(transparent)]
+    Server(#[from] haversack_server::ServerError),
     /// A part of the command line that is no assignment or where clause.
     #[error("{0}")]
     Sentence(&'static str),
@@ -46,10 +52,14 @@ pub(crate) enum Failure {
     #[error("file descriptor {0} does not hold a key: 32 raw bytes, or 64 hexadecimal digits")]
     KeyForm(u32),
     /// The descriptor of the key cannot be read.
-    #[error("file descriptor {0} cannot be read; open it in the shell: haversack ... --key-fd {0} {0}<KEYFILE")]
+    #[error(
+        "file descriptor {0} cannot be read; open it in the shell: haversack ... --key-fd {0} {0}<KEYFILE"
+    )]
     KeyUnreadable(u32),
     /// The descriptor of the token cannot be read, or holds none.
-    #[error("file descriptor {0} holds no token; open it in the shell: haversack ... --token-fd {0} {0}<TOKENFILE")]
+    #[error(
+        "file descriptor {0} holds no token; open it in the shell: haversack ... --token-fd {0} {0}<TOKENFILE"
+    )]
     Token(u32),
     /// Nobody said which server, or only half of it.
     #[error("name the server wholly: --server, --tenant, --principal and --token-fd")]
@@ -61,10 +71,13 @@ pub(crate) enum Failure {
     #[error("{what} cannot be read or written: {source}")]
     File {
         /// Which file.
-        what: &'static str,
+        what: String,
         /// Why.
         source: io::Error,
     },
+    /// The system gives no threads.
+    #[error("the system gives this command no threads: {0}")]
+    Threads(#[source] io::Error),
     /// Nobody reads the output any more, or it cannot be written.
     #[error("the output cannot be written: {0}")]
     Output(#[from] io::Error),
@@ -106,10 +119,10 @@ impl Failure {
             | Self::Sentence(_)
             | Self::NotPut(_)
             | Self::NoServer => Exit::Usage,
-            Self::UnknownRecord(_) => Exit::Refused,
+            Self::UnknownRecord(_) | Self::UnknownNotice(_) => Exit::Refused,
             Self::KeyForm(_) | Self::KeyUnreadable(_) => Exit::Key,
             Self::Token(_) | Self::NotBound => Exit::Account,
-            Self::File { .. } | Self::Output(_) => Exit::Failed,
+            Self::File { .. } | Self::Output(_) | Self::Server(_) | Self::Threads(_) => Exit::Failed,
         }
     }
 
@@ -136,11 +149,14 @@ impl Failure {
             Self::NoSchema => "no-schema",
             Self::NoName(_) | Self::Sentence(_) | Self::NotPut(_) | Self::NoServer => "usage",
             Self::UnknownRecord(_) => "unknown-record",
+            Self::UnknownNotice(_) => "unknown-notice",
+            Self::Server(_) => "server",
             Self::KeyForm(_) => "key-unusable",
             Self::KeyUnreadable(_) => "key-unreadable",
             Self::Token(_) => "token",
             Self::NotBound => "not-bound",
             Self::File { .. } => "file",
+            Self::Threads(_) => "threads",
             Self::Output(_) => "output",
         }
     }
@@ -174,6 +190,8 @@ fn store_code(error: &StoreError) -> &'static str {
         StoreError::NotEncrypted => "not-encrypted",
         StoreError::NotAStore => "not-a-store",
         StoreError::Corrupt => "corrupt",
+        StoreError::SidecarUnreadable => "sidecar-unreadable",
+        StoreError::MixedFiles => "mixed-files",
         StoreError::AlreadyOpen => "already-open",
         StoreError::Busy => "busy",
         StoreError::DiskFull => "disk-full",

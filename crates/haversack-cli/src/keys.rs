@@ -81,7 +81,9 @@ mod tests {
     fn raw_bytes_and_hexadecimal_digits_are_the_same_key() {
         let raw: Vec<u8> = (100..132).collect();
         let text: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
-        for form in [raw.clone(), text.clone().into(), format!("{text}\n").into(), format!("{text}\r\n").into()] {
+        for form in
+            [raw.clone(), text.clone().into(), format!("{text}\n").into(), format!("{text}\r\n").into()]
+        {
             assert_eq!(parse_key(&form).expect("a key").expose().as_slice(), raw);
         }
         assert_eq!(parse_key(text.to_uppercase().as_bytes()).expect("a key").expose().as_slice(), raw);

@@ -20,7 +20,7 @@ mod sync;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use arguments::{Arguments, Command, StoreArguments};
+use arguments::{Arguments, Command};
 use exit::Exit;
 use failure::Failure;
 use session::{Session, with_session};
@@ -32,16 +32,19 @@ fn main() -> ExitCode {
     };
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(Box::pin(dispatch(arguments))),
-        Err(error) => tell(&Failure::Output(error), arguments.store.json).into(),
+        Err(error) => tell(&Failure::Threads(error), arguments.store.json).into(),
     }
 }
 
 async fn dispatch(arguments: Arguments) -> ExitCode {
     let Arguments { store, command } = arguments;
     match command {
-        Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
+        Command::Demo(arguments) => Box::pin(demo::run(arguments, store.json)).await,
         Command::Phone => Box::pin(demo::run_phone()).await,
-        Command::Serve(arguments) => Box::pin(serve::run(arguments)).await,
+        Command::Serve(arguments) => {
+            log_to_stderr(false);
+            Box::pin(serve::run(arguments, store.json)).await
+        }
         command => {
             log_to_stderr(store.json);
             let worked = with_session(&store, async |session| Box::pin(work(session, command)).await).await;

@@ -4,9 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use haversack::{
-    CollectionSchema, Config, EditRefusal, Error, Haversack, Reference, Schema, StoredRecord,
-};
+use haversack::{CollectionSchema, Config, EditRefusal, Error, Haversack, Reference, Schema, StoredRecord};
 
 use crate::arguments::StoreArguments;
 use crate::exit::Exit;
@@ -16,6 +14,8 @@ use crate::present::Screen;
 
 /// Where a store's folder keeps the schema it was last opened with.
 const SCHEMA_FILE: &str = "schema.json";
+/// What messages call it.
+const REMEMBERED: &str = "the schema in the store's folder";
 /// Names the store's folder when `--store` does not; a path is no secret.
 const STORE_VARIABLE: &str = "HAVERSACK_STORE";
 
@@ -40,9 +40,11 @@ pub(crate) async fn with_session(
     work: impl AsyncFnOnce(&Session) -> Result<Exit, Failure>,
 ) -> Result<Exit, Failure> {
     let session = Session::open(arguments).await?;
-    let exit = work(&session).await;
-    session.store.close().await?;
-    exit
+    let worked = work(&session).await;
+    let closed = session.store.close().await;
+    let exit = worked?;
+    closed?;
+    Ok(exit)
 }
 
 impl Session {
@@ -88,13 +90,13 @@ fn choose_schema(folder: &Path, given: Option<&Path>) -> Result<(Schema, Option<
     let remembered = match fs::read_to_string(folder.join(SCHEMA_FILE)) {
         Ok(text) => Some(Schema::from_json(&text)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(source) => return Err(Failure::File { what: "the schema in the store's folder", source }),
+        Err(source) => return Err(Failure::File { what: REMEMBERED.to_owned(), source }),
     };
     let Some(path) = given else {
         return Ok((remembered.ok_or(Failure::NoSchema)?, None));
     };
-    let text =
-        fs::read_to_string(path).map_err(|source| Failure::File { what: "the schema file", source })?;
+    let text = fs::read_to_string(path)
+        .map_err(|source| Failure::File { what: "the schema file".to_owned(), source })?;
     let schema = Schema::from_json(&text)?;
     match remembered {
         Some(remembered) if remembered == schema => Ok((schema, None)),
@@ -107,7 +109,7 @@ fn choose_schema(folder: &Path, given: Option<&Path>) -> Result<(Schema, Option<
 
 /// Keeps the schema for the next command; a kill leaves the old one or the new one, never half of it.
 fn remember_schema(folder: &Path, text: &str) -> Result<(), Failure> {
-    let failed = |source| Failure::File { what: "the schema in the store's folder", source };
+    let failed = |source| Failure::File { what: REMEMBERED.to_owned(), source };
     let unfinished = folder.join(format!("{SCHEMA_FILE}.new"));
     fs::write(&unfinished, text).map_err(failed)?;
     fs::rename(unfinished, folder.join(SCHEMA_FILE)).map_err(failed)

@@ -110,7 +110,8 @@ pub enum RulesRefusal {
 }
 
 impl Check {
-    fn field(&self) -> Option<&str> {
+    /// The field it is about; `None` for all of the collection.
+    pub fn field(&self) -> Option<&str> {
         match self {
             Self::Required { field }
             | Self::Range { field, .. }

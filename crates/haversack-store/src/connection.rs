@@ -127,17 +127,6 @@ impl Connections {
         Ok(lines)
     }
 
-    /// Moves the log into the database and empties it.
-    ///
-    /// # Errors
-    /// [`StoreError::Busy`] when a reader needs the log too long.
-    pub(crate) fn checkpoint(&self) -> Result<(), StoreError> {
-        let mut writer = self.writer()?;
-        let outcome = empty_log(&writer.connection);
-        writer.remember(&outcome);
-        outcome
-    }
-
     /// Closes the store, leaving the database without a log. Dropping it instead loses nothing, either.
     ///
     /// # Errors

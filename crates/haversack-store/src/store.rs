@@ -41,6 +41,14 @@ impl Store {
         Ok(Self { connections: opened.connections, store_id: opened.store_id, schema })
     }
 
+    /// Closes the store, leaving the database without a log. Dropping it instead loses nothing, either.
+    ///
+    /// # Errors
+    /// Why the log could not be emptied; the store is closed nevertheless, and nothing is lost.
+    pub fn close(self) -> Result<(), StoreError> {
+        self.connections.close()
+    }
+
     /// Name of the store.
     pub fn store_id(&self) -> StoreId {
         self.store_id

@@ -258,8 +258,9 @@ impl Haversack {
         let task = lock(&self.shared.task).take().ok_or(Error::Closed)?;
         self.send(Message::Close)?;
         task.await.map_err(|_| Error::Closed)?;
-        let store = lock(&self.shared.store).take();
-        run_blocking(move || drop(store)).await
+        let Some(store) = lock(&self.shared.store).take() else { return Err(Error::Closed) };
+        // A call still running on another clone keeps the file open until it ends; it closes it then.
+        Ok(run_blocking(move || Arc::into_inner(store).map_or(Ok(()), Store::close)).await??)
     }
 
     /// Runs `work` on the store, off the async threads.

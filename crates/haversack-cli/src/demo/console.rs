@@ -131,7 +131,10 @@ impl Console {
     pub(super) fn verdict(&self, holds: bool, failed: usize, of: usize) {
         let seconds = self.started.elapsed().as_secs_f32();
         let text = if holds {
-            self.paint("1;32", &format!("{of} of {of} proofs hold, {seconds:.0} s. Everything found its way home."))
+            self.paint(
+                "1;32",
+                &format!("{of} of {of} proofs hold, {seconds:.0} s. Everything found its way home."),
+            )
         } else {
             self.paint("1;31", &format!("{failed} of {of} proofs failed, {seconds:.0} s."))
         };

@@ -35,11 +35,13 @@ const INTERRUPTED: u8 = 130;
 
 /// Play a field day: a reference server and three phones, each a process of its own.
 #[derive(Args, Debug)]
-#[command(after_help = "Two mentors register without network, one phone is killed while saving, the network comes \
+#[command(
+    after_help = "Two mentors register without network, one phone is killed while saving, the network comes \
 back, a registration is refused and corrected, phones edit the same record, a coordinator overrides a field, the server \
 dies and comes back. At the end everything is proven; exit status 1 if a proof fails.\n\nA records file holds one JSON \
 object a line:\n  {\"key\":\"a1\",\"device\":\"phone-1\",\"collection\":\"activity\",\"fields\":{\"minutes\":45}}\nkey \
-names the record for references inside the file; device deals it to a phone; both may be left out.")]
+names the record for references inside the file; device deals it to a phone; both may be left out."
+)]
 pub(crate) struct DemoArguments {
     /// Records to register, JSON lines; needs --schema
     #[arg(long, requires = "schema")]
@@ -106,8 +108,10 @@ fn read_input(arguments: &DemoArguments) -> Result<Input, DemoError> {
     if plan.records.is_empty() {
         return Err(DemoError::NoRecords);
     }
-    let rules_text = if arguments.schema.is_some() { rules_for(&schema, &plan).to_string() } else { RULES.to_owned() };
-    let rules = Rules::from_json(&rules_text, &schema).map_err(|refusal| DemoError::Rules(refusal.to_string()))?;
+    let rules_text =
+        if arguments.schema.is_some() { rules_for(&schema, &plan).to_string() } else { RULES.to_owned() };
+    let rules =
+        Rules::from_json(&rules_text, &schema).map_err(|refusal| DemoError::Rules(refusal.to_string()))?;
     Ok(Input { schema, schema_text, rules, rules_text, plan })
 }
 
@@ -118,7 +122,8 @@ fn rules_for(schema: &Schema, plan: &Plan) -> Json {
             let values = plan.records.iter().filter(|planned| planned.collection == *name);
             let greatest = values.filter_map(|planned| planned.fields.get(field)?.as_i64()).max()?;
             #[allow(clippy::cast_precision_loss, reason = "a bound is compared, not stored")]
-            let has_room = schema.kind == FieldKind::Integer && schema.max.is_none_or(|max| max > greatest as f64);
+            let has_room =
+                schema.kind == FieldKind::Integer && schema.max.is_none_or(|max| max > greatest as f64);
             has_room.then(|| {
                 json!({ "name": "no-more-than-ever", "collection": name,
                     "check": { "range": { "field": field, "max": greatest } } })
@@ -142,7 +147,8 @@ fn prepare(world: &mut World, input_rules: &str, folder: &Path) -> Result<(), De
         fs::write(server.join(name), text).map_err(at(&server.join(name)))?;
     }
     for phone in &mut world.phones {
-        let token = haversack_server::issue_token(&server.join("tokens.jsonl"), &phone.principal(), phone.role);
+        let token =
+            haversack_server::issue_token(&server.join("tokens.jsonl"), &phone.principal(), phone.role);
         phone.token = token.map_err(|error| DemoError::Proof(error.to_string()))?;
         world.needles.add_text(&phone.token);
         world.needles.add_bytes(phone.key());
@@ -165,9 +171,14 @@ async fn play(arguments: &DemoArguments, folder: &Path, json: bool) -> Result<bo
     }
     let mut keys = [[0u8; 32]; 3];
     for key in &mut keys {
-        SystemRandom::new().fill(key).map_err(|_| DemoError::Start(std::io::Error::other("no randomness")))?;
+        SystemRandom::new()
+            .fill(key)
+            .map_err(|_| DemoError::Start(std::io::Error::other("no randomness")))?;
     }
-    let mut world = World::new(console, (schema, schema_text), plan, folder, keys, arguments.seed);
+    let ruled = rules.rules.iter();
+    let ruled =
+        ruled.filter_map(|rule| Some((rule.collection.clone(), rule.check.field()?.to_owned()))).collect();
+    let mut world = World::new(console, (schema, schema_text), (plan, ruled), folder, keys, arguments.seed);
     prepare(&mut world, &rules_text, folder)?;
     let stream = stages::register(&mut world).await?;
     stages::kill(&mut world, stream, folder).await?;

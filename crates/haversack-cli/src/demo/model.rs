@@ -81,7 +81,13 @@ impl Record {
             let rank = (operation, given.devices[event.phone].clone());
             match write {
                 Write::Set(field, value) => {
-                    stand(self.registers.entry(field.clone()).or_default(), event, number, rank, value.clone());
+                    stand(
+                        self.registers.entry(field.clone()).or_default(),
+                        event,
+                        number,
+                        rank,
+                        value.clone(),
+                    );
                 }
                 Write::Mark { field, value, by, reason } => {
                     let mark = json!({ "value": value, "by": by, "reason": reason });
@@ -106,15 +112,23 @@ impl Record {
         let mut values: Map<String, Json> = Map::new();
         values.extend(self.sums.iter().map(|(field, sum)| (field.clone(), json!(sum))));
         values.extend(self.sets.iter().map(|(field, set)| (field.clone(), json!(set))));
-        values.extend(self.registers.iter().filter_map(|(field, all)| Some((field.clone(), shown(field, all)?))));
+        values.extend(
+            self.registers.iter().filter_map(|(field, all)| Some((field.clone(), shown(field, all)?))),
+        );
         let (mut conflicts, mut overrides) = (Map::new(), Map::new());
-        for (field, all) in self.registers.iter().filter(|(_, all)| all.iter().any(|one| one.value != all[0].value)) {
-            let list = all.iter().map(|one| json!({ "device": one.rank.1, "value": named(field, &one.value) }));
+        for (field, all) in
+            self.registers.iter().filter(|(_, all)| all.iter().any(|one| one.value != all[0].value))
+        {
+            let list =
+                all.iter().map(|one| json!({ "device": one.rank.1, "value": named(field, &one.value) }));
             conflicts.insert(field.clone(), list.collect());
         }
         for (field, mark) in self.marks.iter().filter_map(|(field, all)| Some((field, &all.first()?.value))) {
             let beneath = values.insert(field.clone(), mark["value"].clone());
-            overrides.insert(field.clone(), json!({ "by": mark["by"], "reason": mark["reason"], "beneath": beneath }));
+            overrides.insert(
+                field.clone(),
+                json!({ "by": mark["by"], "reason": mark["reason"], "beneath": beneath }),
+            );
         }
         json!({
             "collection": self.collection, "conflicts": conflicts, "deleted": false, "overrides": overrides,

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use haversack::{
-    Changes, ChangeSetId, Config, Error, Haversack, HostKey, PrincipalId, RecordId, Schema, ServerAddress,
-    StaticToken, StoreKey, TenantId, Token, value_from_json, value_to_json,
+    ChangeSetId, Changes, Config, EntryState, Error, Haversack, HostKey, PrincipalId, RecordId, Schema,
+    ServerAddress, StaticToken, StoreKey, TenantId, Token, Value, value_from_json, value_to_json,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -146,7 +146,10 @@ impl Phone {
             Command::Resubmit { change_set, registration } => {
                 let Registration { record, collection, fields } = registration;
                 let changes = self.changes(&collection, &fields)?;
-                store.outbox().resubmit(change_set, move |tx| tx.create_as(record, &collection, changes)).await?;
+                store
+                    .outbox()
+                    .resubmit(change_set, move |tx| tx.create_as(record, &collection, changes))
+                    .await?;
                 Ok(Json::Null)
             }
             Command::Read(record) => read(&store, record).await,
@@ -154,7 +157,9 @@ impl Phone {
             Command::Outbox => outbox(&store).await,
             Command::Status => status(&store).await,
             Command::Prove => prove(&store).await,
-            Command::ServerIds => Ok(store.with_store(haversack::Store::server_ids).await.map(|ids| json!(ids))?),
+            Command::ServerIds => {
+                Ok(store.with_store(haversack::Store::server_ids).await.map(|ids| json!(ids))?)
+            }
             Command::Close => {
                 self.store = None;
                 store.close().await?;
@@ -172,7 +177,8 @@ impl Phone {
     }
 
     fn changes(&self, collection: &str, fields: &Fields) -> Result<Changes, Failure> {
-        let schema = self.schema.as_ref().and_then(|schema| schema.collection(collection)).ok_or(Failure::Command)?;
+        let schema =
+            self.schema.as_ref().and_then(|schema| schema.collection(collection)).ok_or(Failure::Command)?;
         fields.iter().try_fold(Changes::new(), |changes, (name, json)| {
             let field = schema.field(name).ok_or(Failure::Command)?;
             Ok(changes.put(name, value_from_json(field.kind, json).map_err(|_| Failure::Command)?))
@@ -186,7 +192,11 @@ impl Phone {
             let changes = self.changes(&collection, &fields)?;
             store.transaction(|tx| tx.create_as(record, &collection, changes)).await?;
             let shown = store.get(haversack::Reference::Record(record)).await?.ok_or(Failure::NotVisible)?;
-            let is_shown = |(name, json): (&String, &Json)| shown.row.effective(name).map(value_to_json).as_ref() == Some(json);
+            // A reference is shown by its server id as soon as there is one.
+            let is_shown = |(name, json): (&String, &Json)| match shown.row.effective(name) {
+                Some(Value::Reference(_)) => true,
+                value => value.map(value_to_json).as_ref() == Some(json),
+            };
             if !fields.iter().all(is_shown) {
                 return Err(Failure::NotVisible);
             }
@@ -214,8 +224,10 @@ impl Phone {
 
 async fn read(store: &Haversack, record: RecordId) -> Result<Json, Failure> {
     let Some(found) = store.get(haversack::Reference::Record(record)).await? else { return Ok(Json::Null) };
-    let shown: Fields = found.row.shown().map(|(name, value)| (name.to_owned(), value_to_json(value))).collect();
-    let beneath: Fields = found.row.fields.iter().map(|(name, value)| (name.clone(), value_to_json(value))).collect();
+    let shown: Fields =
+        found.row.shown().map(|(name, value)| (name.to_owned(), value_to_json(value))).collect();
+    let beneath: Fields =
+        found.row.fields.iter().map(|(name, value)| (name.clone(), value_to_json(value))).collect();
     Ok(json!({
         "shown": shown,
         "beneath": beneath,
@@ -240,10 +252,14 @@ async fn conflicts(store: &Haversack, record: RecordId) -> Result<Json, Failure>
 async fn outbox(store: &Haversack) -> Result<Json, Failure> {
     let entries = store.outbox().list().await?;
     let list = entries.iter().map(|entry| {
+        let rejection = match &entry.state {
+            EntryState::Rejected(rejection) => Some(rejection),
+            _ => None,
+        };
         json!({
             "change_set": entry.change_set.id,
             "attempts": entry.attempts,
-            "rejection": entry.status.rejection(),
+            "rejection": rejection,
             "records": entry.change_set.parts.iter().map(|part| part.record).collect::<Vec<_>>(),
         })
     });

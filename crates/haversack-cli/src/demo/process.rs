@@ -177,7 +177,6 @@ pub(super) struct PhoneStatus {
     pub(super) records: u64,
     pub(super) unsettled: u64,
     pub(super) rejected: u64,
-    pub(super) conflicts: u64,
     pub(super) phase: String,
     pub(super) device: Option<String>,
 }
@@ -203,8 +202,19 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn new(folder: &Path, tenant: &str) -> Self {
         let file = |name: &str| folder.join(name).display().to_string();
-        let arguments = ["serve", "--tenant", tenant, "--database", &file("server.db"), "--schema", &file("schema.json"),
-            "--rules", &file("rules.json"), "--tokens", &file("tokens.jsonl")];
+        let arguments = [
+            "serve",
+            "--tenant",
+            tenant,
+            "--database",
+            &file("server.db"),
+            "--schema",
+            &file("schema.json"),
+            "--rules",
+            &file("rules.json"),
+            "--tokens",
+            &file("tokens.jsonl"),
+        ];
         Self {
             arguments: arguments.map(str::to_owned).to_vec(),
             database: folder.join("server.db"),

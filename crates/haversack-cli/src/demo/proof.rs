@@ -41,13 +41,18 @@ pub(super) async fn prove(world: &mut World, folder: &Path) -> Result<Vec<Proof>
         temporary_ids += proof.temporary_ids;
         damage += proof.damage;
         computed += 2;
-        digests.extend([proof.from_rows, proof.from_documents].map(|digest| format!("{digest} {}", proof.records)));
+        digests.extend(
+            [proof.from_rows, proof.from_documents].map(|digest| format!("{digest} {}", proof.records)),
+        );
         devices.push(phone.status().await?.device.unwrap_or_default());
     }
     let at_server = haversack_server::prove_state(&world.server.database, &world.schema)
         .map_err(|error| DemoError::Proof(error.to_string()))?;
     temporary_ids += at_server.temporary_ids;
-    digests.extend([&at_server.from_rows, &at_server.from_documents].map(|digest| format!("{digest} {}", at_server.records)));
+    digests.extend(
+        [&at_server.from_rows, &at_server.from_documents]
+            .map(|digest| format!("{digest} {}", at_server.records)),
+    );
     computed += 2;
     let server_ids: BTreeMap<String, String> = world.phones[0].ask(Command::ServerIds).await?;
     digests.insert(model_digest(world, &devices, &server_ids));
@@ -56,7 +61,10 @@ pub(super) async fn prove(world: &mut World, folder: &Path) -> Result<Vec<Proof>
     proofs.push(Proof {
         proof: "one state on three phones, the server and the model",
         holds: digests.len() == 1,
-        detail: format!("{computed} SHA-256 from documents, rows and model, {} distinct: {sum}..", digests.len()),
+        detail: format!(
+            "{computed} SHA-256 from documents, rows and model, {} distinct: {sum}..",
+            digests.len()
+        ),
     });
     proofs.push(Proof {
         proof: "no temporary id is left",

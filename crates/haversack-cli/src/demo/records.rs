@@ -166,7 +166,8 @@ fn check(
     keys: &BTreeMap<String, (RecordId, String)>,
     refused: &BTreeSet<RecordId>,
 ) -> Result<BTreeMap<String, Json>, FieldError> {
-    let collection = schema.collection(&reading.line.collection).ok_or((None, "no such collection".to_owned()))?;
+    let collection =
+        schema.collection(&reading.line.collection).ok_or((None, "no such collection".to_owned()))?;
     let mut fields = BTreeMap::new();
     for (name, json) in &reading.line.fields {
         let at = |reason: String| (Some(name.clone()), reason);
@@ -185,7 +186,8 @@ fn check(
         check_value(field, &value).map_err(|refusal| at(refusal.to_string()))?;
         fields.insert(name.clone(), value_to_json(&value));
     }
-    let missing = collection.fields.iter().find(|(name, field)| field.required && !fields.contains_key(*name));
+    let missing =
+        collection.fields.iter().find(|(name, field)| field.required && !fields.contains_key(*name));
     match missing {
         Some((name, _)) => Err((Some(name.clone()), "is required".to_owned())),
         None => Ok(fields),
@@ -198,7 +200,8 @@ fn keep_references_on_one_phone(records: &mut [Planned], schema: &Schema) {
     for planned in records {
         let collection = schema.collection(&planned.collection);
         let names = collection.into_iter().flat_map(|collection| collection.references());
-        let values = names.filter_map(|(name, _)| planned.fields.get(name)?.as_str()?.parse::<RecordId>().ok());
+        let values =
+            names.filter_map(|(name, _)| planned.fields.get(name)?.as_str()?.parse::<RecordId>().ok());
         if let Some(phone) = values.filter_map(|record| phones.get(&record).copied()).next() {
             planned.phone = phone;
         }

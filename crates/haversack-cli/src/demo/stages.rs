@@ -43,7 +43,7 @@ struct ConflictLine {
 
 /// Records of each mentor, in order; the last of the first mentor's are kept for the kill.
 fn deal(world: &World) -> (Vec<Vec<Planned>>, Vec<Planned>) {
-    let of = |phone: usize| world.plan.records.iter().filter(|planned| planned.phone == phone).cloned();
+    let of = |phone: usize| world.plan.records.iter().filter(move |planned| planned.phone == phone).cloned();
     let (mut first, second): (Vec<_>, Vec<_>) = (of(0).collect(), of(1).collect());
     let stream = first.split_off(first.len() - (first.len() / 3).min(STREAM_MAX));
     (vec![first, second], stream)
@@ -63,7 +63,8 @@ pub(super) async fn register(world: &mut World) -> Result<Vec<Planned>, DemoErro
     let mut done = [0u64; 2];
     let (left, right) = world.phones.split_at_mut(1);
     let saved = {
-        let (console, done) = (std::cell::RefCell::new(&mut world.console), std::cell::RefCell::new(&mut done));
+        let (console, done) =
+            (std::cell::RefCell::new(&mut world.console), std::cell::RefCell::new(&mut done));
         let said = |phone: usize| {
             let (console, done) = (&console, &done);
             move |count: usize| {
@@ -77,16 +78,25 @@ pub(super) async fn register(world: &mut World) -> Result<Vec<Planned>, DemoErro
     };
     for (phone, records) in dealt.iter().enumerate() {
         let said: BTreeSet<_> = if phone == 0 { &saved.0 } else { &saved.1 }.iter().copied().collect();
-        world.claim(REGISTER, said.len() == records.len(), format!("phone {phone} acknowledged every registration"));
+        world.claim(
+            REGISTER,
+            said.len() == records.len(),
+            format!("phone {phone} acknowledged every registration"),
+        );
         for planned in records {
             world.journal_registered(phone, planned);
         }
         let status = world.phones[phone].status().await?;
         let expected = records.len() as u64;
         let is_so = (status.unsettled, status.records, status.device) == (expected, expected, None);
-        world.claim(REGISTER, is_so, format!("phone {phone} holds {expected} records, all pending, no device id yet"));
+        world.claim(
+            REGISTER,
+            is_so,
+            format!("phone {phone} holds {expected} records, all pending, no device id yet"),
+        );
     }
-    let facts = vec![format!("mentor-1 {}, mentor-2 {}; each edit shown at once", dealt[0].len(), dealt[1].len())];
+    let facts =
+        vec![format!("mentor-1 {}, mentor-2 {}; each edit shown at once", dealt[0].len(), dealt[1].len())];
     world.end_stage(REGISTER, facts, json!({ "mentor_1": dealt[0].len(), "mentor_2": dealt[1].len() }));
     Ok(stream)
 }
@@ -106,7 +116,8 @@ pub(super) async fn kill(world: &mut World, stream: Vec<Planned>, folder: &Path)
     let of = stream.len() as u64;
     let console = &mut world.console;
     let list = stream.iter().map(registration).collect();
-    let said = world.phones[0].register(list, Some(kill_after), |done| console.progress(done as u64, of)).await?;
+    let said =
+        world.phones[0].register(list, Some(kill_after), |done| console.progress(done as u64, of)).await?;
     for planned in &stream {
         world.needles.add_text(&planned.record.to_string());
     }
@@ -135,7 +146,10 @@ pub(super) async fn kill(world: &mut World, stream: Vec<Planned>, folder: &Path)
     for planned in &missing {
         world.journal_registered(0, planned);
     }
-    let facts = vec![format!("killed after {} of {of}; {lost} lost after reopening, the rest saved then", said.len())];
+    let facts = vec![format!(
+        "killed after {} of {of}; {lost} lost after reopening, the rest saved then",
+        said.len()
+    )];
     let counts = json!({ "acknowledged": said.len(), "lost": lost, "committed_unsaid": unsaid });
     world.end_stage(KILL, facts, counts);
     Ok(())
@@ -148,7 +162,14 @@ pub(super) async fn drain(world: &mut World) -> Result<(), DemoError> {
     let url = world.server.url();
     for phone in &mut world.phones {
         let (principal, token) = (phone.principal().to_string(), phone.token.clone());
-        phone.ask::<Json>(Command::Connect { server: url.clone(), tenant: TENANT.to_owned(), principal, token }).await?;
+        phone
+            .ask::<Json>(Command::Connect {
+                server: url.clone(),
+                tenant: TENANT.to_owned(),
+                principal,
+                token,
+            })
+            .await?;
     }
     let of = world.events.len() as u64;
     let show = |console: &mut super::console::Console, all: &[super::process::PhoneStatus]| {
@@ -162,8 +183,16 @@ pub(super) async fn drain(world: &mut World) -> Result<(), DemoError> {
     for phone in 0..world.phones.len() {
         let status = world.phones[phone].status().await?;
         let name = world.phones[phone].name;
-        world.claim(DRAIN, status.records == of, format!("{name} holds all {of} records, not {}", status.records));
-        world.claim(DRAIN, status.rejected == 0, format!("{name} has {} refused change sets", status.rejected));
+        world.claim(
+            DRAIN,
+            status.records == of,
+            format!("{name} holds all {of} records, not {}", status.records),
+        );
+        world.claim(
+            DRAIN,
+            status.rejected == 0,
+            format!("{name} has {} refused change sets", status.rejected),
+        );
         let ids: BTreeMap<String, String> = world.phones[phone].ask(Command::ServerIds).await?;
         server_ids = ids.len();
         world.claim(DRAIN, ids.len() as u64 == of, format!("{name} knows {} server ids", ids.len()));
@@ -181,9 +210,16 @@ fn refusable(world: &World, rules: &Rules) -> Option<(Planned, String, Json, Jso
         let Check::Range { field, max: Some(max), .. } = &rule.check else { return None };
         let schema = world.schema.collection(&rule.collection)?.field(field)?;
         #[allow(clippy::cast_possible_truncation, reason = "a bound of whole numbers")]
-        let refused = (*max as i64).checked_add(180).map(|n| schema.max.map_or(n, |bound| n.min(bound as i64)))?;
+        let refused =
+            (*max as i64).checked_add(180).map(|n| schema.max.map_or(n, |bound| n.min(bound as i64)))?;
         let of_collection = |planned: &&Planned| planned.collection == rule.collection && planned.phone == 0;
-        let template = world.plan.records.iter().rev().filter(of_collection).find(|planned| planned.fields.contains_key(field))?;
+        let template = world
+            .plan
+            .records
+            .iter()
+            .rev()
+            .filter(of_collection)
+            .find(|planned| planned.fields.contains_key(field))?;
         let accepted = template.fields.get(field)?.clone();
         #[allow(clippy::cast_precision_loss, reason = "a bound of whole numbers")]
         let is_refused = schema.kind == FieldKind::Integer && refused as f64 > *max;
@@ -202,7 +238,9 @@ pub(super) async fn refuse(world: &mut World, rules: &Rules) -> Result<(), DemoE
     let mut fields = template.fields.clone();
     fields.insert(field.clone(), refused);
     let attempt = Registration { record, collection: template.collection.clone(), fields: fields.clone() };
+    world.set_online(0, false).await?;
     world.phones[0].register(vec![attempt], None, |_| {}).await?;
+    world.set_online(0, true).await?;
     let is_refused = world.watch(&[0], |status| status.rejected == 1, |_, _| {}).await?;
     world.claim(REFUSE, is_refused, "the server refused it");
     let shown: Option<Shown> = world.phones[0].ask(Command::Read(record)).await?;
@@ -229,17 +267,26 @@ pub(super) async fn refuse(world: &mut World, rules: &Rules) -> Result<(), DemoE
     Ok(())
 }
 
-/// A record with at least `wanted` free text fields that a mentor may write.
-fn editable(world: &mut World, wanted: usize, collections: impl Fn(&str) -> bool) -> Option<(Planned, Vec<String>)> {
+/// A record with at least `wanted` free text fields that a mentor may write and no rule is about.
+fn editable(
+    world: &mut World,
+    wanted: usize,
+    collections: impl Fn(&str) -> bool,
+) -> Option<(Planned, Vec<String>)> {
     let free = |collection: &str| -> Vec<String> {
-        let fields = world.schema.collection(collection).into_iter().flat_map(|collection| &collection.fields);
+        let fields =
+            world.schema.collection(collection).into_iter().flat_map(|collection| &collection.fields);
         let is_free = |field: &haversack::FieldSchema| {
             field.kind == FieldKind::Text
                 && field.one_of.is_empty()
                 && field.write.is_empty()
                 && field.max_bytes.is_none_or(|max| max >= 60)
         };
-        fields.filter(|(_, field)| is_free(field)).map(|(name, _)| name.clone()).collect()
+        let is_ruled = |field: &str| world.ruled.contains(&(collection.to_owned(), field.to_owned()));
+        fields
+            .filter(|(name, field)| is_free(field) && !is_ruled(name))
+            .map(|(name, _)| name.clone())
+            .collect()
     };
     let fitting: Vec<_> = world
         .plan
@@ -282,20 +329,34 @@ pub(super) async fn conflict(world: &mut World) -> Result<(), DemoError> {
             continue;
         };
         let by = |field: &str, mentor: usize| {
-            shown.shown.get(field).and_then(Json::as_str).is_some_and(|text| text.contains(&format!("mentor {mentor}")))
+            shown
+                .shown
+                .get(field)
+                .and_then(Json::as_str)
+                .is_some_and(|text| text.contains(&format!("mentor {mentor}")))
         };
         world.claim(CONFLICT, by(&first, 1) && by(&second, 2), format!("{name} shows both different fields"));
         decided.insert(shown.shown.get(&both).map(Json::to_string));
-        world.claim(CONFLICT, shown.conflicts == [both.clone()], format!("{name} marks the same field as a conflict"));
+        world.claim(
+            CONFLICT,
+            shown.conflicts == [both.clone()],
+            format!("{name} marks the same field as a conflict"),
+        );
         let listed: Vec<ConflictLine> = world.phones[phone].ask(Command::Conflicts(planned.record)).await?;
         let is_listed = listed.iter().any(|line| {
-            let names: BTreeSet<_> = line.shown_by.iter().chain(&line.kept_by).flatten().map(String::as_str).collect();
-            line.field == both && names == BTreeSet::from(["mentor-1", "mentor-2"]) && line.shown_by.len() == 1
+            let names: BTreeSet<_> =
+                line.shown_by.iter().chain(&line.kept_by).flatten().map(String::as_str).collect();
+            line.field == both
+                && names == BTreeSet::from(["mentor-1", "mentor-2"])
+                && line.shown_by.len() == 1
         });
         world.claim(CONFLICT, is_listed, format!("{name} lists who wrote what is shown and what is kept"));
     }
     world.claim(CONFLICT, decided.len() == 1, "the same field is decided alike everywhere");
-    let facts = vec!["different fields both kept; the same field decided alike, the other value kept and listed".to_owned()];
+    let facts = vec![
+        "different fields both kept; the same field decided alike, the other value kept and listed"
+            .to_owned(),
+    ];
     world.end_stage(CONFLICT, facts, json!({ "kept": 2, "conflicts": 1 }));
     Ok(())
 }
@@ -304,7 +365,9 @@ pub(super) async fn conflict(world: &mut World) -> Result<(), DemoError> {
 pub(super) async fn override_field(world: &mut World) -> Result<(), DemoError> {
     let schema = world.schema.clone();
     let can = |name: &str| {
-        schema.collection(name).is_some_and(|collection| collection.overrides.contains(&haversack::Role::Coordinator))
+        schema
+            .collection(name)
+            .is_some_and(|collection| collection.overrides.contains(&haversack::Role::Coordinator))
     };
     let Some((planned, names)) = editable(world, 1, can) else {
         world.skip_stage(OVERRIDE, "no free text field a coordinator may override");
@@ -316,7 +379,12 @@ pub(super) async fn override_field(world: &mut World) -> Result<(), DemoError> {
         world.set_online(phone, false).await?;
     }
     let (value, reason) = (json!("Rettet av koordinator"), "ført på feil sted");
-    let command = Command::Override { record: planned.record, field: field.clone(), value: value.clone(), reason: reason.to_owned() };
+    let command = Command::Override {
+        record: planned.record,
+        field: field.clone(),
+        value: value.clone(),
+        reason: reason.to_owned(),
+    };
     world.phones[COORDINATOR].ask::<Json>(command).await?;
     let by = world.phones[COORDINATOR].name.to_owned();
     let mark = Write::Mark { field: field.clone(), value: value.clone(), by, reason: reason.to_owned() };
@@ -336,7 +404,11 @@ pub(super) async fn override_field(world: &mut World) -> Result<(), DemoError> {
                 && shown.beneath.get(&field) == Some(&mentors)
                 && shown.server_id.is_some()
         });
-        world.claim(OVERRIDE, is_so, format!("{name} shows the override, its flag and the mentor's value beneath"));
+        world.claim(
+            OVERRIDE,
+            is_so,
+            format!("{name} shows the override, its flag and the mentor's value beneath"),
+        );
     }
     let facts = vec!["shown on every phone with its flag; the mentor's value is kept beneath".to_owned()];
     world.end_stage(OVERRIDE, facts, json!({ "overrides": 1 }));

@@ -60,6 +60,8 @@ pub(super) struct World {
     pub(super) schema: Schema,
     pub(super) schema_text: String,
     pub(super) plan: Plan,
+    /// Fields a rule of the server is about.
+    pub(super) ruled: BTreeSet<(String, String)>,
     pub(super) phones: Vec<Phone>,
     pub(super) server: Server,
     pub(super) chance: Chance,
@@ -76,19 +78,22 @@ impl World {
     pub(super) fn new(
         console: Console,
         (schema, schema_text): (Schema, String),
-        plan: Plan,
+        (plan, ruled): (Plan, BTreeSet<(String, String)>),
         folder: &Path,
         keys: [[u8; 32]; 3],
         seed: u64,
     ) -> Self {
-        let names = [("mentor-1", Role::Mentor), ("mentor-2", Role::Mentor), ("coordinator", Role::Coordinator)];
+        let names =
+            [("mentor-1", Role::Mentor), ("mentor-2", Role::Mentor), ("coordinator", Role::Coordinator)];
         let phones = names.into_iter().zip(keys);
-        let phones = phones.map(|((name, role), key)| Phone::new(name, role, folder.join("phones").join(name), key));
+        let phones =
+            phones.map(|((name, role), key)| Phone::new(name, role, folder.join("phones").join(name), key));
         Self {
             console,
             schema,
             schema_text,
             plan,
+            ruled,
             phones: phones.collect(),
             server: Server::new(&folder.join("server"), TENANT),
             chance: Chance(seed),
@@ -121,7 +126,14 @@ impl World {
     }
 
     /// Writes an event into the journal: its author knows it and saw what the author knew of that record.
-    pub(super) fn journal(&mut self, phone: usize, record: RecordId, collection: &str, creates: bool, writes: Vec<Write>) {
+    pub(super) fn journal(
+        &mut self,
+        phone: usize,
+        record: RecordId,
+        collection: &str,
+        creates: bool,
+        writes: Vec<Write>,
+    ) {
         let record = record.to_string();
         let of_record = |event: &&usize| self.events[**event].record == record;
         let seen = self.known[phone].iter().filter(of_record).copied().collect();
@@ -139,7 +151,9 @@ impl World {
         let mut writes = Vec::new();
         for (name, json) in fields {
             match kind(name) {
-                Some(FieldKind::Counter) => writes.push(Write::Step(name.clone(), json.as_i64().unwrap_or(0))),
+                Some(FieldKind::Counter) => {
+                    writes.push(Write::Step(name.clone(), json.as_i64().unwrap_or(0)))
+                }
                 Some(FieldKind::Set) => {
                     let elements = json.as_array().into_iter().flatten().filter_map(Json::as_str);
                     writes.extend(elements.map(|element| Write::Add(name.clone(), element.to_owned())));

@@ -4,15 +4,14 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 
-use haversack::{
-    Changes, CollectionSchema, EditRefusal, FieldKind, Value, ValueRefusal, value_from_json,
-};
+use haversack::{Changes, CollectionSchema, EditRefusal, FieldKind, Value, ValueRefusal, value_from_json};
 use haversack_protocol::limits::TEXT_BYTES_MAX;
 use serde_json::json;
 
 use crate::failure::Failure;
 
-const FORMS: &str = "an assignment is FIELD=VALUE, FIELD= (clear), +FIELD=VALUE (add) or -FIELD=VALUE (take away)";
+const FORMS: &str =
+    "an assignment is FIELD=VALUE, FIELD= (clear), +FIELD=VALUE (add) or -FIELD=VALUE (take away)";
 
 /// What an assignment does to its field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +33,8 @@ struct Assignment<'a> {
 pub(crate) fn with_removals(mut words: Vec<OsString>) -> Vec<OsString> {
     let verb = words.iter().position(|word| word == "create" || word == "edit").unwrap_or(words.len());
     for word in words.iter_mut().skip(verb + 1) {
-        let rest = word.to_str().and_then(|text| text.strip_prefix('-')).and_then(|text| text.split_once('='));
+        let rest =
+            word.to_str().and_then(|text| text.strip_prefix('-')).and_then(|text| text.split_once('='));
         if let Some((field, text)) = rest.filter(|(field, _)| is_name(field)) {
             *word = format!("{field}-={text}").into();
         }
@@ -79,7 +79,11 @@ pub(crate) fn changes(
 ///
 /// # Errors
 /// An [`EditRefusal`] naming the field, never the value; [`Failure::File`] for a file that cannot be read.
-pub(crate) fn value((collection, field): (&str, &str), kind: FieldKind, text: &str) -> Result<Value, Failure> {
+pub(crate) fn value(
+    (collection, field): (&str, &str),
+    kind: FieldKind,
+    text: &str,
+) -> Result<Value, Failure> {
     let refused = |source| EditRefusal::Value { collection: collection.into(), field: field.into(), source };
     let unreadable = |source| Failure::File { what: format!("the file for {field}"), source };
     let bytes = match text.strip_prefix('@') {

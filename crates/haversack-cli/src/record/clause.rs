@@ -1,28 +1,25 @@
 //! Where clauses and sort orders of the command line: `minutes>=30`, `-started_at`.
 
-use haversack::{CollectionSchema, Direction, EditRefusal, Filter, Operator};
+use haversack::{CollectionSchema, Comparison, Direction, EditRefusal, Filter};
 
 use super::assignment::{kind_of, parse_value};
 use crate::failure::Failure;
 
 const FORMS: &str = "a where clause is FIELD, one of = < <= > >=, and a value: 'minutes>=30'";
 /// Longer signs first, so that `<=` is not read as `<`.
-const SIGNS: [(&str, Operator); 5] = [
-    ("<=", Operator::Le),
-    (">=", Operator::Ge),
-    ("<", Operator::Lt),
-    (">", Operator::Gt),
-    ("=", Operator::Eq),
+const SIGNS: [(&str, Comparison); 5] = [
+    ("<=", Comparison::Le),
+    (">=", Comparison::Ge),
+    ("<", Comparison::Lt),
+    (">", Comparison::Gt),
+    ("=", Comparison::Eq),
 ];
 
 /// Reads a where clause as a filter on a collection.
 ///
 /// # Errors
 /// [`Failure::Sentence`] for another form, an [`EditRefusal`] naming the field for a value that does not fit.
-pub(crate) fn filter(
-    (name, collection): (&str, &CollectionSchema),
-    clause: &str,
-) -> Result<Filter, Failure> {
+pub(crate) fn filter((name, collection): (&str, &CollectionSchema), clause: &str) -> Result<Filter, Failure> {
     let (field, op, text) = parse(clause).ok_or(Failure::Sentence(FORMS))?;
     let kind = kind_of((name, collection), field)?;
     let refused =
@@ -38,7 +35,7 @@ pub(crate) fn order(text: &str) -> (String, Direction) {
     }
 }
 
-fn parse(clause: &str) -> Option<(&str, Operator, &str)> {
+fn parse(clause: &str) -> Option<(&str, Comparison, &str)> {
     let (field, rest) = clause.split_at(clause.find(['<', '>', '='])?);
     let (text, op) = SIGNS.iter().find_map(|(sign, op)| Some((rest.strip_prefix(sign)?, *op)))?;
     let field = field.trim();
@@ -53,22 +50,23 @@ mod tests {
     #[test]
     fn every_sign_is_read_with_and_without_blanks() {
         for (clause, op) in [
-            ("minutes=30", Operator::Eq),
-            ("minutes<30", Operator::Lt),
-            ("minutes <= 30", Operator::Le),
-            ("minutes> 30", Operator::Gt),
-            ("minutes >=30", Operator::Ge),
+            ("minutes=30", Comparison::Eq),
+            ("minutes<30", Comparison::Lt),
+            ("minutes <= 30", Comparison::Le),
+            ("minutes> 30", Comparison::Gt),
+            ("minutes >=30", Comparison::Ge),
         ] {
             assert_eq!(parse(clause), Some(("minutes", op, "30")), "{clause}");
         }
-        assert_eq!(parse("note=a>=b"), Some(("note", Operator::Eq, "a>=b")));
+        assert_eq!(parse("note=a>=b"), Some(("note", Comparison::Eq, "a>=b")));
     }
 
     #[test]
     fn other_forms_are_usage_errors_and_other_values_are_refused() {
         let collection: CollectionSchema =
             serde_json::from_str(r#"{"fields":{"minutes":{"kind":"integer","indexed":true}}}"#).unwrap();
-        let exit = |clause| filter(("visit", &collection), clause).map(drop).map_err(|refused| refused.exit());
+        let exit =
+            |clause| filter(("visit", &collection), clause).map(drop).map_err(|refused| refused.exit());
         for bad in ["minutes", "", "=3", "minutes!"] {
             assert_eq!(exit(bad), Err(Exit::Usage), "{bad}");
         }

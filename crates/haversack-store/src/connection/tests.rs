@@ -173,16 +173,6 @@ fn closing_leaves_the_database_whole_and_without_a_log() {
 }
 
 #[test]
-fn a_checkpoint_empties_the_log() {
-    let (folder, connections) = store();
-    put(&connections, "kept", b"1").unwrap();
-    let log = folder.path().join("store.db-wal");
-    assert!(std::fs::metadata(&log).unwrap().len() > 0);
-    connections.checkpoint().unwrap();
-    assert_eq!(std::fs::metadata(&log).unwrap().len(), 0);
-}
-
-#[test]
 fn a_whole_store_has_no_findings() {
     let (_folder, connections) = store();
     put(&connections, "kept", &[7; 50_000]).unwrap();

@@ -54,7 +54,8 @@ fn every_kind_is_read_from_its_text() {
 #[test]
 fn sets_counters_and_clearing_have_their_own_signs() {
     let read = read_as(&["+tags=tur", "tags-=kafé", "calls+=2", "note="], false).unwrap();
-    let expected = Changes::new().add("tags", "tur").remove("tags", "kafé").increment("calls", 2).clear("note");
+    let expected =
+        Changes::new().add("tags", "tur").remove("tags", "kafé").increment("calls", 2).clear("note");
     assert_eq!(read, expected);
     assert_eq!(read_as(&["calls-=2"], false).unwrap(), Changes::new().increment("calls", -2));
 }
