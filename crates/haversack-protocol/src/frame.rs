@@ -6,7 +6,7 @@
 //! The checksum covers kind, flags, both lengths and the body. Flag 1 says the body is zstd. A body is CBOR. A message
 //! is one or more frames end to end. A captive portal's page fails at the first four bytes.
 
-use crate::limits::{BODY_COMPRESSED_BYTES_MAX, BODY_RAW_BYTES_MAX};
+use crate::limits::{BODY_COMPRESSED_BYTES_MAX, BODY_RAW_BYTES_MAX, MESSAGE_RAW_BYTES_MAX};
 
 /// Media type of requests and replies.
 pub const MEDIA_TYPE: &str = "application/vnd.haversack";
@@ -154,19 +154,22 @@ pub fn encode_frame<T: minicbor::Encode<()>>(
 /// Splits a message into frames. Frames of unknown optional kinds are left out.
 ///
 /// # Errors
-/// [`FrameRefusal`]; no body is decompressed beyond the length its header states, nor beyond the limits.
+/// [`FrameRefusal`]; no body is decompressed beyond the length its header states, nor beyond the limits of a frame and
+/// of a message.
 pub fn decode_frames(mut bytes: &[u8]) -> Result<Vec<Frame>, FrameRefusal> {
     let mut frames = Vec::new();
+    let mut raw_bytes = 0;
     while !bytes.is_empty() {
-        if frames.len() == FRAMES_MAX {
+        let (packed, rest) = Packed::split(bytes)?;
+        raw_bytes += packed.raw_len;
+        if frames.len() == FRAMES_MAX || raw_bytes > MESSAGE_RAW_BYTES_MAX {
             return Err(FrameRefusal::TooLarge);
         }
-        let (kind, body, rest) = decode_frame(bytes)?;
         bytes = rest;
-        match FrameKind::from_byte(kind) {
-            Some(kind) => frames.push(Frame { kind, body }),
-            None if kind >= FIRST_OPTIONAL_KIND => {}
-            None => return Err(FrameRefusal::UnknownKind(kind)),
+        match FrameKind::from_byte(packed.kind) {
+            Some(kind) => frames.push(Frame { kind, body: packed.unpack()? }),
+            None if packed.kind >= FIRST_OPTIONAL_KIND => {}
+            None => return Err(FrameRefusal::UnknownKind(packed.kind)),
         }
     }
     if frames.is_empty() {
@@ -175,31 +178,58 @@ pub fn decode_frames(mut bytes: &[u8]) -> Result<Vec<Frame>, FrameRefusal> {
     Ok(frames)
 }
 
-fn decode_frame(bytes: &[u8]) -> Result<(u8, Vec<u8>, &[u8]), FrameRefusal> {
-    let begin = &bytes[..bytes.len().min(MAGIC.len())];
-    if begin != &MAGIC[..begin.len()] {
-        return Err(FrameRefusal::NotOurs);
-    }
-    let (header, rest) = bytes.split_at_checked(HEADER_BYTES).ok_or(FrameRefusal::CutOff)?;
-    let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-    let (kind, flags) = (header[4], header[5]);
-    let (body_len, raw_len) = (number(6) as usize, number(10) as usize);
-    if body_len > BODY_COMPRESSED_BYTES_MAX || raw_len > BODY_RAW_BYTES_MAX {
-        return Err(FrameRefusal::TooLarge);
-    }
-    let (body, rest) = rest.split_at_checked(body_len).ok_or(FrameRefusal::CutOff)?;
-    if checksum(kind, flags, &header[6..14], body) != number(14) {
-        return Err(FrameRefusal::Damaged);
-    }
-    let raw = match flags {
-        0 => body.to_vec(),
-        FLAG_ZSTD => zstd::bulk::decompress(body, raw_len).map_err(|_| FrameRefusal::Malformed)?,
-        _ => return Err(FrameRefusal::Malformed),
-    };
-    if raw.len() != raw_len {
+/// Reads a message that is one frame, as requests are.
+///
+/// # Errors
+/// [`FrameRefusal`]; nothing is decompressed when more follows.
+pub fn decode_only_frame(bytes: &[u8]) -> Result<Frame, FrameRefusal> {
+    let (packed, rest) = Packed::split(bytes)?;
+    if !rest.is_empty() {
         return Err(FrameRefusal::Malformed);
     }
-    Ok((kind, raw, rest))
+    let kind = FrameKind::from_byte(packed.kind).ok_or(FrameRefusal::UnknownKind(packed.kind))?;
+    Ok(Frame { kind, body: packed.unpack()? })
+}
+
+/// A frame whose checksum holds, its body as it came.
+struct Packed<'a> {
+    kind: u8,
+    flags: u8,
+    raw_len: usize,
+    body: &'a [u8],
+}
+
+impl<'a> Packed<'a> {
+    fn split(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), FrameRefusal> {
+        let begin = &bytes[..bytes.len().min(MAGIC.len())];
+        if begin.is_empty() || begin != &MAGIC[..begin.len()] {
+            return Err(FrameRefusal::NotOurs);
+        }
+        let (header, rest) = bytes.split_at_checked(HEADER_BYTES).ok_or(FrameRefusal::CutOff)?;
+        let number =
+            |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let (kind, flags) = (header[4], header[5]);
+        let (body_len, raw_len) = (number(6) as usize, number(10) as usize);
+        if body_len > BODY_COMPRESSED_BYTES_MAX || raw_len > BODY_RAW_BYTES_MAX {
+            return Err(FrameRefusal::TooLarge);
+        }
+        let (body, rest) = rest.split_at_checked(body_len).ok_or(FrameRefusal::CutOff)?;
+        if checksum(kind, flags, &header[6..14], body) != number(14) {
+            return Err(FrameRefusal::Damaged);
+        }
+        Ok((Self { kind, flags, raw_len, body }, rest))
+    }
+
+    fn unpack(&self) -> Result<Vec<u8>, FrameRefusal> {
+        let raw = match self.flags {
+            0 => self.body.to_vec(),
+            FLAG_ZSTD => {
+                zstd::bulk::decompress(self.body, self.raw_len).map_err(|_| FrameRefusal::Malformed)?
+            }
+            _ => return Err(FrameRefusal::Malformed),
+        };
+        if raw.len() == self.raw_len { Ok(raw) } else { Err(FrameRefusal::Malformed) }
+    }
 }
 
 #[cfg(test)]
@@ -269,5 +299,33 @@ mod tests {
         let crc = checksum(0x90, unknown[5], &unknown[6..14], &unknown[18..18 + unknown[6] as usize]);
         unknown[14..18].copy_from_slice(&crc.to_le_bytes());
         assert_eq!(decode_frames(&unknown).map(|frames| frames.len()), Ok(1));
+    }
+
+    /// A frame of zeros, which compresses a thousandfold.
+    fn bulky(raw_len: usize) -> Vec<u8> {
+        let packed = zstd::bulk::compress(&vec![0u8; raw_len], 3).expect("compresses");
+        let mut lengths = u32::try_from(packed.len()).expect("small").to_le_bytes().to_vec();
+        lengths.extend(u32::try_from(raw_len).expect("small").to_le_bytes());
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend([FrameKind::Page as u8, FLAG_ZSTD]);
+        bytes.extend(&lengths);
+        bytes.extend(checksum(FrameKind::Page as u8, FLAG_ZSTD, &lengths, &packed).to_le_bytes());
+        bytes.extend(&packed);
+        bytes
+    }
+
+    #[test]
+    fn frames_that_add_up_beyond_a_message_are_refused() {
+        let four = bulky(BODY_RAW_BYTES_MAX).repeat(4);
+        assert_eq!(decode_frames(&four).map(|frames| frames.len()), Ok(4));
+        assert_eq!(decode_frames(&bulky(BODY_RAW_BYTES_MAX).repeat(5)), Err(FrameRefusal::TooLarge));
+    }
+
+    #[test]
+    fn a_message_of_one_frame_holds_no_other() {
+        let one = bulky(1000);
+        assert_eq!(decode_only_frame(&one).map(|frame| frame.body.len()), Ok(1000));
+        assert_eq!(decode_only_frame(&one.repeat(2)), Err(FrameRefusal::Malformed));
+        assert_eq!(decode_only_frame(b""), Err(FrameRefusal::NotOurs));
     }
 }

@@ -10,6 +10,8 @@ pub const BODY_COMPRESSED_BYTES_MAX: usize = 1024 * 1024;
 pub const PUSH_BYTES_TARGET: usize = 512 * 1024;
 /// Bytes of one body after decompression.
 pub const BODY_RAW_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of all frames of one message after decompression: a reply of several pages, and no more.
+pub const MESSAGE_RAW_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of one pull page before compression; a page never splits a change set, so one set may exceed it.
 pub const PAGE_BYTES_TARGET: usize = 512 * 1024;
 /// Log rows in one pull page.
@@ -42,6 +44,8 @@ pub const SET_ELEMENTS_MAX: usize = 128;
 pub const COUNTER_STEP_MAX: i64 = 1 << 31;
 /// Records one change set may touch.
 pub const PARTS_PER_CHANGE_SET_MAX: usize = 32;
+/// Bytes of one change set's intents: it always fits a push, whatever it compresses to.
+pub const CHANGE_SET_BYTES_MAX: usize = 256 * 1024;
 /// Change sets one change set may be declared `after`.
 pub const AFTER_MAX: usize = 32;
 /// Bytes of a server id.
@@ -64,8 +68,6 @@ pub const FIELDS_MAX: usize = 128;
 pub const OUTBOX_ENTRIES_MAX: u64 = 100_000;
 /// Records one list call may return.
 pub const LIST_LIMIT_MAX: u32 = 10_000;
-/// Times a held change set is sent again before it is parked.
-pub const HOLDS_MAX: u32 = 3;
 /// First pause after a failed request, in milliseconds; doubled each time, drawn with full jitter.
 pub const BACKOFF_BASE_MS: u64 = 500;
 /// Longest pause between two tries, in milliseconds.

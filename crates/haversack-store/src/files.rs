@@ -1,7 +1,7 @@
 //! The files of a store folder: their names, what lies under the name of the database, and durable steps.
 //!
-//! Nothing here removes or empties a file that can hold user work: [`StoreFiles::remove_unfinished`] touches only a
-//! database under the temporary name, which is never opened for anyone.
+//! Only [`StoreFiles::erase`] removes a file that can hold user work, and only when its owner asked for it:
+//! [`StoreFiles::remove_unfinished`] touches only a database under the temporary name, never opened for anyone.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -75,6 +75,23 @@ impl StoreFiles {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         Ok(builder.create(&self.folder)?)
+    }
+
+    /// Removes the database with its log, then the sidecar: what is left in between is never taken for a new folder.
+    pub(crate) fn erase(&self) -> Result<(), StoreError> {
+        let beside = |ending: &&str| {
+            let mut name = OsString::from(self.database());
+            name.push(ending);
+            PathBuf::from(name)
+        };
+        let database = DATABASE_ENDINGS.iter().map(beside);
+        for path in database.chain([self.unfinished(), self.sidecar()]) {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
+        }
+        Ok(())
     }
 
     /// Looks at the database without changing anything. Must not be asked while a connection of this process is open:

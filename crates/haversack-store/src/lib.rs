@@ -19,7 +19,7 @@ mod unit_of_work;
 
 pub use error::StoreError;
 pub use key::{HostKey, KeyProvider, STORE_KEY_BYTES, StoreKey};
-pub use open::{Opened, open_store, set_aside};
+pub use open::{Opened, erase_store, open_store, set_aside};
 #[cfg(feature = "platform-keys")]
 pub use platform_key::PlatformKeys;
 pub use query::{

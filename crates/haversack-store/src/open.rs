@@ -98,6 +98,17 @@ pub fn set_aside(folder: &Path, suffix: &str) -> Result<(), StoreError> {
     files.set_aside(suffix)
 }
 
+/// Removes every file of a store for good, when its owner asked for it; the lock file stays. An interrupted call leaves
+/// a store that opens as [`StoreError::StoreMissing`], and is finished by calling again.
+///
+/// # Errors
+/// [`StoreError::AlreadyOpen`], or why a file cannot be removed.
+pub fn erase_store(folder: &Path) -> Result<(), StoreError> {
+    let files = StoreFiles::in_folder(folder);
+    let _lock = StoreLock::acquire(&files.lock())?;
+    files.erase()
+}
+
 fn plan(database: DatabaseFile, sidecar: Option<Sidecar>) -> Result<Plan, StoreError> {
     match (database, sidecar) {
         (DatabaseFile::Plain, _) => Err(StoreError::NotEncrypted),

@@ -1,13 +1,16 @@
 //! The public handle: every call an app makes begins here.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use haversack_core::sync::{Input, Phase};
 use haversack_core::{Intent, Mark, Reference, Value};
 use haversack_protocol::RecordId;
-use haversack_store::{FieldConflict, Notice, Query, Store, StoreError, StoredRecord};
+use haversack_store::{
+    FieldConflict, Notice, OutboxEntry, Query, Store, StoreError, StoredRecord, erase_store,
+};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -31,10 +34,13 @@ pub enum SignOut {
     Refuse,
     /// Keep the encrypted store as it is, for the same person's return.
     Keep,
+    /// Close the store and remove its files for good, whatever they hold.
+    Discard,
 }
 
 struct Shared {
     store: Mutex<Option<Arc<Store>>>,
+    folder: PathBuf,
     schema_version: u32,
     commits: broadcast::Sender<()>,
     progress: watch::Receiver<Progress>,
@@ -54,7 +60,7 @@ impl Haversack {
     /// # Errors
     /// [`Error::Store`]: every row of the opening table has its own variant.
     pub async fn open(config: Config) -> Result<Self, Error> {
-        let schema_version = config.schema.version;
+        let (schema_version, folder) = (config.schema.version, config.folder.clone());
         let store =
             run_blocking(move || Store::open(&config.folder, config.schema, config.keys.as_ref())).await??;
         let store = Arc::new(store);
@@ -66,6 +72,7 @@ impl Haversack {
         Ok(Self {
             shared: Arc::new(Shared {
                 store: Mutex::new(Some(store)),
+                folder,
                 schema_version,
                 commits,
                 progress,
@@ -230,16 +237,24 @@ impl Haversack {
         }
     }
 
-    /// Ends the connection. With [`SignOut::Refuse`], unsynced work stops it.
+    /// Ends the connection. Returns the entries whose work never reached the server: kept on this device, or, with
+    /// [`SignOut::Discard`], lost with it.
     ///
     /// # Errors
-    /// [`Error::Unsynced`] with the count; the connection is then kept.
-    pub async fn sign_out(&self, mode: SignOut) -> Result<(), Error> {
-        let count = self.with_store(|store| store.unsynced()).await?;
-        if mode == SignOut::Refuse && count > 0 {
-            return Err(Error::Unsynced { count });
+    /// [`Error::Unsynced`] with the count when it was to be refused then; the connection is kept. After
+    /// [`SignOut::Discard`] the store is closed, also when a file could not be removed.
+    pub async fn sign_out(&self, mode: SignOut) -> Result<Vec<OutboxEntry>, Error> {
+        let unsynced = self.outbox().list().await?;
+        if mode == SignOut::Refuse && !unsynced.is_empty() {
+            return Err(Error::Unsynced { count: unsynced.len() as u64 });
         }
-        self.send(Message::Disconnect)
+        self.send(Message::Disconnect)?;
+        if mode == SignOut::Discard {
+            let folder = self.shared.folder.clone();
+            self.clone().close().await?;
+            run_blocking(move || erase_store(&folder)).await??;
+        }
+        Ok(unsynced)
     }
 
     /// Checks every page of the store; empty when all is well. Changes nothing.

@@ -11,7 +11,6 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let runtime = tokio::runtime::Runtime::new()?;
 //! # let folder = tempfile::tempdir()?;
-//! # runtime.block_on(async {
 //! let schema = Schema::from_json(r#"{ "version": 1, "collections": {
 //!     "contact":  { "fields": { "name": { "kind": "text", "required": true } } },
 //!     "activity": { "fields": {
@@ -20,6 +19,7 @@
 //!         "note":    { "kind": "text" } } } } }"#)?;
 //! // Phones keep the key in Keychain or Keystore; here the host hands one in.
 //! let keys = Arc::new(HostKey::new(StoreKey::random()?));
+//! # runtime.block_on(async {
 //! let store = Haversack::open(Config::new(folder.path(), schema, keys)).await?;
 //!
 //! let contact = store.collection("contact").create(Changes::new().set("name", "Kari Nordmann")).await?;

@@ -186,18 +186,23 @@ impl<'a> Deciding<'a, '_> {
         if records.len() == set.parts.len() { Ok(()) } else { Err(Code::Malformed.into()) }
     }
 
+    /// What an accepted set is declared after stands; a refused one takes this one along; anything else may yet come.
     fn check_after(&self) -> Result<(), Stop> {
         for &earlier in &self.set.after {
-            let is_refused = match self.transaction.verdict(earlier)? {
-                Some(verdict) if verdict.is_accepted => continue,
-                Some(_) => true,
-                None => self.failed.change_sets.contains(&earlier),
-            };
-            return Err(Stop::Hint(if is_refused {
-                Hint { by: Some(earlier), ..self.hint(Code::Blocked, None) }
-            } else {
-                self.hint(Code::DependencyMissing, None)
-            }));
+            if self.failed.change_sets.contains(&earlier) {
+                return Err(Stop::Hint(Hint { by: Some(earlier), ..self.hint(Code::Blocked, None) }));
+            }
+            match self.transaction.verdict(earlier)? {
+                Some(verdict) if verdict.is_accepted => {}
+                Some(_) => {
+                    let root_cause = Some(earlier);
+                    return Err(Stop::Reject(Rejection {
+                        root_cause,
+                        ..Rejection::of(Code::DependencyRejected)
+                    }));
+                }
+                None => return Err(Stop::Hint(self.hint(Code::DependencyMissing, None))),
+            }
         }
         Ok(())
     }

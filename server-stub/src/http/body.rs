@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use haversack_protocol::limits::BODY_COMPRESSED_BYTES_MAX;
-use haversack_protocol::{Code, Frame, FrameKind, decode_frames};
+use haversack_protocol::{Code, Frame, FrameKind, decode_only_frame};
 
 use super::problem::Problem;
 
@@ -41,11 +41,12 @@ async fn read_within_limit(mut body: Body) -> Result<Vec<u8>, Problem> {
     Ok(bytes)
 }
 
-/// Reads the one frame a request holds.
+/// Reads the one frame a request holds; nothing is decompressed when there is more than one.
 pub(super) fn only_frame(bytes: &[u8], kind: FrameKind) -> Result<Frame, Problem> {
-    let mut frames = decode_frames(bytes)?;
-    match (frames.pop(), frames.is_empty()) {
-        (Some(frame), true) if frame.kind == kind => Ok(frame),
-        _ => Err(Problem::new(Code::Malformed, "the message is not the one expected here")),
+    let frame = decode_only_frame(bytes)?;
+    if frame.kind == kind {
+        Ok(frame)
+    } else {
+        Err(Problem::new(Code::Malformed, "the message is not the one expected here"))
     }
 }

@@ -150,6 +150,19 @@ async fn what_stands_behind_a_refusal_is_blocked_by_it_and_nothing_of_it_is_stor
 }
 
 #[tokio::test]
+async fn what_was_declared_after_a_set_refused_earlier_is_refused_for_its_sake() {
+    let server = TestServer::start().await;
+    let mut phone = server.phone("ola", Role::Mentor).await;
+    let (_, refused) = activity(&[("minutes", integer(0))]);
+    phone.push(server.address(), std::slice::from_ref(&refused)).await;
+    let (_, mut later) = activity(&[]);
+    later.after = vec![refused.id];
+    let reply = phone.push(server.address(), std::slice::from_ref(&later)).await;
+    let rejection = reply.rejection(later.id);
+    assert_eq!((rejection.code, rejection.root_cause), (Code::DependencyRejected, Some(refused.id)));
+}
+
+#[tokio::test]
 async fn what_needs_something_unseen_is_held_and_accepted_once_it_came() {
     let server = TestServer::start().await;
     let address = server.address();

@@ -282,6 +282,9 @@ impl ChangeSet {
 
 impl Part {
     fn check(&self, collection: &CollectionSchema, role: Role) -> Result<(), EditRefusal> {
+        if self.creates && !collection.write.is_empty() && !collection.write.contains(&role) {
+            return Err(self.forbidden("_v"));
+        }
         let mut keys = BTreeSet::new();
         for intent in &self.intents {
             let name = intent.field().unwrap_or("_deleted");

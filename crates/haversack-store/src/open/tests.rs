@@ -526,3 +526,18 @@ fn an_interrupted_setting_aside_is_no_new_store_and_is_finished_by_a_second_call
     set_aside(folder.path(), "1").unwrap();
     assert!(open_store(folder.path(), &keys).unwrap().created);
 }
+
+#[test]
+fn an_erased_store_leaves_no_file_but_the_lock_and_a_new_one_may_follow() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = Keys::default();
+    let first = open_store(folder.path(), &keys).unwrap();
+    assert!(matches!(erase_store(folder.path()), Err(StoreError::AlreadyOpen)));
+    let first_id = first.store_id;
+    drop(first);
+    erase_store(folder.path()).unwrap();
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["store.lock"]);
+    erase_store(folder.path()).unwrap();
+    assert_ne!(open_store(folder.path(), &keys).unwrap().store_id, first_id);
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use haversack_core::id_map::{rewrite_change_set, rewrite_row};
 use haversack_core::outbox::{BaseHeads, EntryState};
 use haversack_core::{ChangeSet, EditRefusal, Part, Reference, Row, overlay};
-use haversack_protocol::limits::{CHANGE_BYTES_MAX, CHANGE_OPS_MAX};
+use haversack_protocol::limits::{CHANGE_BYTES_MAX, CHANGE_OPS_MAX, CHANGE_SET_BYTES_MAX};
 use haversack_protocol::{ChangeSetId, RecordId, Role, Schema};
 use rusqlite::Connection;
 
@@ -60,11 +60,16 @@ pub(crate) fn resubmit(
     Ok(changed)
 }
 
-/// Half of what one change may hold: values are written beside their keys, and asserting a value takes two operations.
+/// Half of what one change may hold, and what a whole change set may: values are written beside their keys, and asserting a value takes two operations.
 fn check_sizes(change_set: &ChangeSet) -> Result<(), EditRefusal> {
+    let mut sum = 0;
     for part in &change_set.parts {
         let bytes = minicbor::to_vec(&part.intents).expect("writing to a vector cannot fail");
-        if bytes.len() > CHANGE_BYTES_MAX / 2 || part.intents.len() as u64 > CHANGE_OPS_MAX / 2 {
+        sum += bytes.len();
+        if sum > CHANGE_SET_BYTES_MAX
+            || bytes.len() > CHANGE_BYTES_MAX / 2
+            || part.intents.len() as u64 > CHANGE_OPS_MAX / 2
+        {
             return Err(EditRefusal::TooLarge(part.record));
         }
     }

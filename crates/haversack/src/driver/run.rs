@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use haversack_core::sync::{Effect, Engine, Failure, Input, Outcome, Phase};
-use haversack_protocol::UnixMillis;
+use haversack_protocol::{Code, FrameRefusal, UnixMillis};
 use haversack_store::Store;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -147,22 +147,20 @@ impl Driver {
                 report.round_trips += 1;
             }
         }
-        let failed = done.error.is_some();
         let error = done.error.clone();
         self.progress.send_if_modified(|progress| {
             let is_changed = progress.last_error != done.error.as_ref().map(|error| error.word().to_owned());
             progress.last_error = done.error.as_ref().map(|error| error.word().to_owned());
             is_changed
         });
-        // A refused token is asked for anew before anybody is told.
-        let is_final = failed
-            && !matches!(
-                done.input,
-                Input::Exchanged(Outcome::Failed(Failure::Token)) | Input::Registered(Err(Failure::Token))
-            );
+        // A refused token is asked for anew and a void position read anew before anybody is told.
+        let is_mended = matches!(
+            done.input,
+            Input::Exchanged(Outcome::Failed(Failure::Token)) | Input::Registered(Err(Failure::Token))
+        ) || matches!(error, Some(TransportError::Refused { code: Code::CursorReset, .. }));
         let unsettled = done.unsettled;
         self.step(done.input);
-        if let Some(error) = error.filter(|_| is_final) {
+        if let Some(error) = error.filter(|_| !is_mended) {
             self.tell_waiting(|_| Err(Error::Transport(error.clone())));
         } else if self.engine.phase() == Phase::Idle {
             self.progress.send_modify(|progress| progress.synced_at = Some(clock::now()));
@@ -198,8 +196,10 @@ impl From<TransportError> for Failure {
                 Self::of(code, ms)
             }
             TransportError::Token => Self::Token,
+            // A kind of frame that must be understood and is not: only a newer version helps.
+            TransportError::Answer(FrameRefusal::UnknownKind(_)) => Self::Blocked(Code::Upgrade),
             TransportError::OtherPrincipal | TransportError::Address | TransportError::Tls => {
-                Self::Blocked(haversack_protocol::Code::Tenant)
+                Self::Blocked(Code::Tenant)
             }
             _ => Self::Transient { retry_after_ms: None },
         }
