@@ -188,7 +188,7 @@ async fn play(arguments: &DemoArguments, folder: &Path, json: bool) -> Result<bo
     stages::override_field(&mut world).await?;
     stages::outage(&mut world).await?;
     world.console.section("PROOFS");
-    let proofs = proof::prove(&mut world, folder).await?;
+    let (proofs, counts) = proof::prove(&mut world, folder).await?;
     world.server.kill().await;
     for proof in &proofs {
         world.console.proof(proof.holds, proof.proof, &proof.detail);
@@ -199,18 +199,29 @@ async fn play(arguments: &DemoArguments, folder: &Path, json: bool) -> Result<bo
             world.console.line(&format!("    failed: {}: {}", claim.stage, claim.claim));
         }
     }
+    world.console.section("WHAT HAPPENED");
+    for (count, what) in [
+        (counts.devices, "phones and a server, each a process of its own"),
+        (counts.records, "records, every one on every phone"),
+        (counts.accepted, "change sets accepted"),
+        (counts.refused, "refused, its input kept and corrected"),
+        (counts.conflicts, "conflict decided alike, both values kept"),
+        (counts.log_rows, "rows in the server's log, no gap"),
+    ] {
+        world.console.line(&format!("  {count:>6}  {what}"));
+    }
     world.console.verdict(failed == 0, failed, proofs.len());
     if let Some(kept) = &arguments.keep {
         world.console.line(&format!("  kept in {}", kept.display()));
     }
     if json {
-        summarise(&world, &proofs, arguments.seed);
+        summarise(&world, &proofs, counts, arguments.seed);
     }
     Ok(failed == 0)
 }
 
 #[allow(clippy::print_stdout, reason = "the command's own output")]
-fn summarise(world: &World, proofs: &[proof::Proof], seed: u64) {
+fn summarise(world: &World, proofs: &[proof::Proof], counts: proof::Counts, seed: u64) {
     let skipped: Vec<_> = world.reports.iter().filter(|report| report.skipped.is_some()).collect();
     let summary = json!({
         "ok": proofs.iter().all(|proof| proof.holds),
@@ -222,6 +233,7 @@ fn summarise(world: &World, proofs: &[proof::Proof], seed: u64) {
         "skipped": skipped.len(),
         "claims": world.claims.len(),
         "failed_claims": world.claims.iter().filter(|claim| !claim.holds).collect::<Vec<_>>(),
+        "counts": counts,
         "proofs": proofs,
         "searches": world.searches,
         "bad_lines": world.plan.bad_lines,

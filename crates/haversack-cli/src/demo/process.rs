@@ -177,6 +177,7 @@ pub(super) struct PhoneStatus {
     pub(super) records: u64,
     pub(super) unsettled: u64,
     pub(super) rejected: u64,
+    pub(super) conflicts: u64,
     pub(super) phase: String,
     pub(super) device: Option<String>,
 }

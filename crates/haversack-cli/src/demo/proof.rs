@@ -30,12 +30,24 @@ struct PhoneProof {
     damage: usize,
 }
 
+/// What happened in all, as the server and the phones count it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Counts {
+    pub(super) records: u64,
+    pub(super) accepted: u64,
+    pub(super) refused: u64,
+    pub(super) log_rows: u64,
+    pub(super) conflicts: u64,
+    pub(super) devices: u64,
+}
+
 /// Proves everything and closes the phones.
-pub(super) async fn prove(world: &mut World, folder: &Path) -> Result<Vec<Proof>, DemoError> {
+pub(super) async fn prove(world: &mut World, folder: &Path) -> Result<(Vec<Proof>, Counts), DemoError> {
     let mut proofs = vec![stages_held(world)];
     let mut digests: BTreeSet<String> = BTreeSet::new();
     let (mut temporary_ids, mut damage, mut computed) = (0, 0, 0);
     let mut devices = Vec::new();
+    let mut conflicts = 0;
     for phone in &mut world.phones {
         let proof: PhoneProof = phone.ask(Command::Prove).await?;
         temporary_ids += proof.temporary_ids;
@@ -44,11 +56,21 @@ pub(super) async fn prove(world: &mut World, folder: &Path) -> Result<Vec<Proof>
         digests.extend(
             [proof.from_rows, proof.from_documents].map(|digest| format!("{digest} {}", proof.records)),
         );
-        devices.push(phone.status().await?.device.unwrap_or_default());
+        let status = phone.status().await?;
+        conflicts = status.conflicts;
+        devices.push(status.device.unwrap_or_default());
     }
     let at_server = haversack_server::prove_state(&world.server.database, &world.schema)
         .map_err(|error| DemoError::Proof(error.to_string()))?;
     temporary_ids += at_server.temporary_ids;
+    let counts = Counts {
+        records: at_server.records,
+        accepted: at_server.accepted,
+        refused: at_server.rejected,
+        log_rows: at_server.log_rows,
+        conflicts,
+        devices: devices.len() as u64,
+    };
     digests.extend(
         [&at_server.from_rows, &at_server.from_documents]
             .map(|digest| format!("{digest} {}", at_server.records)),
@@ -85,7 +107,7 @@ pub(super) async fn prove(world: &mut World, folder: &Path) -> Result<Vec<Proof>
     }
     world.search("after closing", folder)?;
     proofs.extend(nothing_readable(world, folder)?);
-    Ok(proofs)
+    Ok((proofs, counts))
 }
 
 fn stages_held(world: &World) -> Proof {
