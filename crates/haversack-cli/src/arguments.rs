@@ -90,6 +90,9 @@ pub(crate) enum Command {
     /// One phone of the demo.
     #[command(name = "__phone", hide = true)]
     Phone,
+    /// The server of the demo.
+    #[command(name = "__server", hide = true)]
+    Server(ServeArguments),
 }
 
 /// Commands by purpose, in the order a beginner meets them.

@@ -41,6 +41,7 @@ async fn dispatch(arguments: Arguments) -> ExitCode {
     match command {
         Command::Demo(arguments) => Box::pin(demo::run(arguments, store.json)).await,
         Command::Phone => Box::pin(demo::run_phone()).await,
+        Command::Server(arguments) => Box::pin(demo::run_server(arguments)).await,
         Command::Serve(arguments) => {
             log_to_stderr(false);
             Box::pin(serve::run(arguments, store.json)).await
@@ -69,7 +70,7 @@ async fn work(session: &Session, command: Command) -> Result<Exit, Failure> {
         Command::Outbox(arguments) => outbox::run(session, arguments).await,
         Command::Sync(arguments) => sync::run(session, arguments).await,
         Command::Inspect(arguments) => inspect::run(session, arguments).await,
-        Command::Demo(_) | Command::Serve(_) | Command::Phone => Ok(Exit::Done),
+        Command::Demo(_) | Command::Serve(_) | Command::Phone | Command::Server(_) => Ok(Exit::Done),
     }
 }
 

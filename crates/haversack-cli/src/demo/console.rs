@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use super::records::BadLine;
+
 /// Width of the progress bar.
 const BAR: usize = 24;
 /// How often a line that is rewritten in place may change.
@@ -106,11 +108,22 @@ impl Console {
     }
 
     fn facts(&self, facts: &[String]) {
-        for fact in facts {
-            for (index, piece) in wrap(fact, 52).into_iter().enumerate() {
-                let lead = if index == 0 { "    " } else { "      " };
-                self.line(&self.paint("2", &format!("{lead}{piece}")));
-            }
+        facts.iter().for_each(|fact| self.fact(fact));
+    }
+
+    /// Something worth knowing, broken where it would be too wide.
+    pub(super) fn fact(&self, fact: &str) {
+        for (index, piece) in wrap(fact, 52).into_iter().enumerate() {
+            let lead = if index == 0 { "    " } else { "      " };
+            self.line(&self.paint("2", &format!("{lead}{piece}")));
+        }
+    }
+
+    /// The lines of the records file that cannot be used.
+    pub(super) fn bad_lines(&self, bad_lines: &[BadLine]) {
+        for bad in bad_lines {
+            let field = bad.field.as_ref().map_or_else(String::new, |field| format!(", field {field}"));
+            self.fact(&format!("line {}{field}: {}", bad.line, bad.reason));
         }
     }
 

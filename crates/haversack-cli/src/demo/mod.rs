@@ -23,6 +23,7 @@ use serde_json::{Value as Json, json};
 use console::Console;
 pub(crate) use phone::run_phone;
 use process::DemoError;
+pub(crate) use process::run_server;
 use records::Plan;
 use world::World;
 
@@ -32,6 +33,9 @@ const RULES: &str = include_str!("../../../../tests/data/field-day.rules.json");
 
 /// Exit status after Ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;
+/// Exit status after a request to end, as shells have it.
+#[cfg(unix)]
+const TERMINATED: u8 = 143;
 
 /// Play a field day: a reference server and three phones, each a process of its own.
 #[derive(Args, Debug)]
@@ -64,15 +68,37 @@ pub(crate) async fn run(arguments: DemoArguments, json: bool) -> ExitCode {
         Err(error) => return fail(&DemoError::File("the temporary folder".to_owned(), error), json),
     };
     let folder = arguments.keep.clone().unwrap_or_else(|| temporary.path().to_owned());
-    tokio::select! {
-        played = play(&arguments, &folder, json) => match played {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(error) => fail(&error, json),
-        },
-        // Dropping what was being played kills its processes; the folder goes with `temporary`.
-        _ = tokio::signal::ctrl_c() => ExitCode::from(INTERRUPTED),
+    let mut world = None;
+    let outcome = tokio::select! {
+        // In this order: the signals are heard before anything is shown or started.
+        biased;
+        status = interrupted() => Err(status),
+        played = play(&arguments, &folder, json, &mut world) => Ok(played),
+    };
+    if let Some(world) = &mut world {
+        // The folder goes with `temporary`: nobody may be writing into it then.
+        world.end().await;
     }
+    match outcome {
+        Ok(Ok(true)) => ExitCode::SUCCESS,
+        Ok(Ok(false)) => ExitCode::FAILURE,
+        Ok(Err(error)) => fail(&error, json),
+        Err(status) => ExitCode::from(status),
+    }
+}
+
+/// Waits for Ctrl-C or a request to end; the exit status it asks for.
+async fn interrupted() -> u8 {
+    #[cfg(unix)]
+    if let Ok(mut request) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        return tokio::select! {
+            _ = tokio::signal::ctrl_c() => INTERRUPTED,
+            _ = request.recv() => TERMINATED,
+        };
+    }
+    // Without a handler the system's own answer to Ctrl-C is as good.
+    let _ = tokio::signal::ctrl_c().await;
+    INTERRUPTED
 }
 
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "the command's own output")]
@@ -98,7 +124,7 @@ fn read_file(path: &Path) -> Result<String, DemoError> {
     fs::read_to_string(path).map_err(|error| DemoError::File(path.display().to_string(), error))
 }
 
-fn read_input(arguments: &DemoArguments) -> Result<Input, DemoError> {
+fn read_input(arguments: &DemoArguments, console: &Console) -> Result<Input, DemoError> {
     let (schema_text, records) = match (&arguments.schema, &arguments.records) {
         (Some(schema), Some(records)) => (read_file(schema)?, read_file(records)?),
         _ => (SCHEMA.to_owned(), RECORDS.to_owned()),
@@ -106,6 +132,7 @@ fn read_input(arguments: &DemoArguments) -> Result<Input, DemoError> {
     let schema = Schema::from_json(&schema_text).map_err(|refusal| DemoError::Schema(refusal.to_string()))?;
     let plan = records::read(&records, &schema);
     if plan.records.is_empty() {
+        console.bad_lines(&plan.bad_lines);
         return Err(DemoError::NoRecords);
     }
     let rules_text =
@@ -158,17 +185,30 @@ fn prepare(world: &mut World, input_rules: &str, folder: &Path) -> Result<(), De
     Ok(())
 }
 
-async fn play(arguments: &DemoArguments, folder: &Path, json: bool) -> Result<bool, DemoError> {
-    let Input { schema, schema_text, rules, rules_text, plan } = read_input(arguments)?;
+/// Refuses a folder that holds anything: the stores in it have other keys.
+fn is_free(folder: &Path) -> Result<(), DemoError> {
+    match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(DemoError::NotEmpty(folder.display().to_string())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(DemoError::File(folder.display().to_string(), error)),
+    }
+}
+
+async fn play(
+    arguments: &DemoArguments,
+    folder: &Path,
+    json: bool,
+    stage: &mut Option<World>,
+) -> Result<bool, DemoError> {
+    is_free(folder)?;
     let console = Console::new(json);
+    let Input { schema, schema_text, rules, rules_text, plan } = read_input(arguments, &console)?;
     console.headline(
         "a field day, played for real",
         &format!("1 server, 3 phones, {} records, no network yet", plan.records.len()),
     );
-    for bad in &plan.bad_lines {
-        let field = bad.field.as_ref().map_or_else(String::new, |field| format!(", field {field}"));
-        console.line(&format!("  line {}{field}: {}", bad.line, bad.reason));
-    }
+    console.bad_lines(&plan.bad_lines);
     let mut keys = [[0u8; 32]; 3];
     for key in &mut keys {
         SystemRandom::new()
@@ -178,17 +218,18 @@ async fn play(arguments: &DemoArguments, folder: &Path, json: bool) -> Result<bo
     let ruled = rules.rules.iter();
     let ruled =
         ruled.filter_map(|rule| Some((rule.collection.clone(), rule.check.field()?.to_owned()))).collect();
-    let mut world = World::new(console, (schema, schema_text), (plan, ruled), folder, keys, arguments.seed);
-    prepare(&mut world, &rules_text, folder)?;
-    let stream = stages::register(&mut world).await?;
-    stages::kill(&mut world, stream, folder).await?;
-    stages::drain(&mut world).await?;
-    stages::refuse(&mut world, &rules).await?;
-    stages::conflict(&mut world).await?;
-    stages::override_field(&mut world).await?;
-    stages::outage(&mut world).await?;
+    let world =
+        stage.insert(World::new(console, (schema, schema_text), (plan, ruled), folder, keys, arguments.seed));
+    prepare(world, &rules_text, folder)?;
+    let stream = stages::register(world).await?;
+    stages::kill(world, stream, folder).await?;
+    stages::drain(world).await?;
+    stages::refuse(world, &rules).await?;
+    stages::conflict(world).await?;
+    stages::override_field(world).await?;
+    stages::outage(world).await?;
     world.console.section("PROOFS");
-    let (proofs, counts) = proof::prove(&mut world, folder).await?;
+    let (proofs, counts) = proof::prove(world, folder).await?;
     world.server.kill().await;
     for proof in &proofs {
         world.console.proof(proof.holds, proof.proof, &proof.detail);
@@ -196,7 +237,7 @@ async fn play(arguments: &DemoArguments, folder: &Path, json: bool) -> Result<bo
     let failed = proofs.iter().filter(|proof| !proof.holds).count();
     if failed > 0 {
         for claim in world.claims.iter().filter(|claim| !claim.holds) {
-            world.console.line(&format!("    failed: {}: {}", claim.stage, claim.claim));
+            world.console.fact(&format!("failed: {}: {}", claim.stage, claim.claim));
         }
     }
     world.console.section("WHAT HAPPENED");
@@ -212,10 +253,10 @@ async fn play(arguments: &DemoArguments, folder: &Path, json: bool) -> Result<bo
     }
     world.console.verdict(failed == 0, failed, proofs.len());
     if let Some(kept) = &arguments.keep {
-        world.console.line(&format!("  kept in {}", kept.display()));
+        world.console.fact(&format!("kept in {}", kept.display()));
     }
     if json {
-        summarise(&world, &proofs, counts, arguments.seed);
+        summarise(world, &proofs, counts, arguments.seed);
     }
     Ok(failed == 0)
 }

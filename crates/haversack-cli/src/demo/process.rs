@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use haversack::{PrincipalId, RecordId, Role};
@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command as Process};
+
+use crate::serve::{self, ServeArguments};
 
 use super::phone::{Answer, Command, Registration};
 
@@ -38,6 +40,8 @@ pub(super) enum DemoError {
     Proof(String),
     #[error("no record of the file can be used")]
     NoRecords,
+    #[error("{0} is not empty")]
+    NotEmpty(String),
 }
 
 /// A phone and its process.
@@ -54,6 +58,15 @@ struct Running {
     child: Child,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
+}
+
+/// Runs the server of a demo: until its input ends, which the end of the demo does, however it comes.
+pub(crate) async fn run_server(arguments: ServeArguments) -> ExitCode {
+    let (mut input, mut nowhere) = (tokio::io::stdin(), tokio::io::sink());
+    tokio::select! {
+        status = serve::run(arguments, true) => status,
+        _ = tokio::io::copy(&mut input, &mut nowhere) => ExitCode::SUCCESS,
+    }
 }
 
 fn this_program() -> Result<Process, DemoError> {
@@ -128,7 +141,13 @@ impl Phone {
                         self.start_kill();
                     }
                 }
-                Ok(Answer::Done(_)) => return Ok(saved),
+                Ok(Answer::Done(_)) => {
+                    // It was done before the kill reached it, and still holds its store until it has ended.
+                    if kill_after.is_some_and(|after| saved.len() >= after) {
+                        self.kill().await;
+                    }
+                    return Ok(saved);
+                }
                 Ok(Answer::Failed { message, .. }) => return Err(DemoError::Phone(self.name, message)),
                 // What it said before it died still counts, and was read to the last line.
                 Err(_) if kill_after.is_some_and(|after| saved.len() >= after) => {
@@ -204,7 +223,7 @@ impl Server {
     pub(super) fn new(folder: &Path, tenant: &str) -> Self {
         let file = |name: &str| folder.join(name).display().to_string();
         let arguments = [
-            "serve",
+            "__server",
             "--tenant",
             tenant,
             "--database",
@@ -233,14 +252,13 @@ impl Server {
             .spawn()
             .map_err(DemoError::Start)?;
         let output = child.stdout.take().ok_or(DemoError::Server)?;
+        self.running = Some(child);
         let mut lines = BufReader::new(output).lines();
         let line = tokio::time::timeout(ANSWER_TIMEOUT, lines.next_line()).await;
         let line = line.ok().and_then(Result::ok).flatten().ok_or(DemoError::Server)?;
         let said: Json = serde_json::from_str(&line).map_err(|_| DemoError::Server)?;
         self.address = said["listening"].as_str().and_then(|text| text.parse().ok());
-        self.address.ok_or(DemoError::Server)?;
-        self.running = Some(child);
-        Ok(())
+        self.address.map(drop).ok_or(DemoError::Server)
     }
 
     pub(super) fn url(&self) -> String {

@@ -224,6 +224,14 @@ impl World {
         Ok(false)
     }
 
+    /// Kills whatever still runs and waits for its end.
+    pub(super) async fn end(&mut self) {
+        for phone in &mut self.phones {
+            phone.kill().await;
+        }
+        self.server.kill().await;
+    }
+
     /// Searches the store folders for every needle.
     pub(super) fn search(&mut self, moment: &str, folder: &Path) -> Result<(), DemoError> {
         let found = self.needles.searcher().search(&folder.join("phones"));
