@@ -8,13 +8,11 @@ use haversack_core::{ChangeSet, Intent, Part};
 use haversack_tests::{Device, Step, World, eventually, plain_http, text};
 
 async fn walk(device: &Device) -> RecordId {
-    let created = device.store.collection("activity").create(Changes::new().set("title", "walk"));
-    created.await.expect("stored")
+    device.create("activity", Changes::new().set("title", "walk")).await
 }
 
 async fn call(device: &Device, record: RecordId) {
-    let edited = device.store.collection("activity").edit(record, Changes::new().increment("calls", 1));
-    edited.await.expect("stored");
+    device.edit("activity", record, Changes::new().increment("calls", 1)).await;
 }
 
 async fn is_drained(device: &Device) -> bool {
@@ -108,8 +106,7 @@ async fn an_urgent_creation_is_in_the_first_batch_although_five_thousand_edits_w
         Ok(())
     });
     many.await.expect("stored");
-    let fall = device.store.collection("alarm").create(Changes::new().set("what", "a fall"));
-    let alarm = fall.await.expect("stored");
+    let alarm = device.create("alarm", Changes::new().set("what", "a fall")).await;
     assert_eq!(device.store.status().await.expect("counted").pending, 5_002);
     gate.otherwise(Step::Answer(plain_http("503 Service Unavailable", "", b"")));
     device.connect(gate.address()).await;
@@ -143,9 +140,11 @@ async fn nothing_is_sent_while_the_device_is_told_to_be_offline() {
     let device = world.mentor("ola").await;
     device.connect(gate.address()).await;
     device.sync().await;
-    let mut phases = device.store.watch_status();
     device.store.set_online(false).expect("open");
-    assert_eq!(phases.changed().await, Some(Phase::Offline));
+    eventually("it knows", || async {
+        device.store.status().await.expect("counted").phase == Phase::Offline
+    })
+    .await;
     let before = gate.seen().len();
     for _ in 0..20 {
         walk(&device).await;

@@ -3,6 +3,6 @@
 mod support;
 
 pub use support::{
-    Answer, Device, Gate, Move, NORTH, SCHEMA, Seen, Step, Tokens, Way, World, body_of, changes_of, day,
-    decimal, empty_reply, eventually, page_of, plain_http, schema, text,
+    Answer, Device, Gate, Move, NORTH, SCHEMA, Seen, Step, Tokens, Way, World, changes_of, day, decimal,
+    empty_reply, eventually, plain_http, schema, text,
 };

@@ -1,7 +1,7 @@
 //! A sync reply taken apart, for putting it together wrongly.
 
 use haversack_protocol::{
-    Cursor, EndBody, FrameKind, HelloBody, HintBody, LogRow, PageBody, decode_frames, encode_frame,
+    EndBody, FrameKind, HelloBody, HintBody, LogRow, PageBody, decode_frames, encode_frame,
 };
 
 /// The frames of a sync reply.
@@ -49,11 +49,6 @@ impl Answer {
     pub fn rows_mut(&mut self) -> impl Iterator<Item = &mut LogRow> {
         self.pages.iter_mut().flat_map(|page| &mut page.rows)
     }
-}
-
-/// A page of these rows, with a cursor no server issued.
-pub fn page_of(rows: Vec<LogRow>) -> PageBody {
-    PageBody { rows, cursor_after: Cursor::new(vec![1]).expect("short") }
 }
 
 /// A well-formed reply that says nothing about anything.

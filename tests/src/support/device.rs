@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use haversack::{
-    Config, Error, Haversack, HostKey, OutboxEntry, PrincipalId, RecordId, Row, ServerAddress, StoreKey,
-    StoredRecord, SyncReport, TenantId, Token, TokenFuture, TokenProvider, TokenRefusal,
+    Changes, Config, Error, Haversack, HostKey, OutboxEntry, PrincipalId, RecordId, Row, ServerAddress,
+    StoreKey, StoredRecord, SyncReport, TenantId, Token, TokenFuture, TokenProvider, TokenRefusal,
 };
 
 use super::shape::{NORTH, schema};
@@ -121,6 +121,16 @@ impl Device {
     /// The library's.
     pub async fn try_sync(&self) -> Result<SyncReport, Error> {
         self.store.sync_once(PATIENCE).await
+    }
+
+    /// Creates a record.
+    pub async fn create(&self, collection: &str, changes: Changes) -> RecordId {
+        self.store.collection(collection).create(changes).await.expect("stored")
+    }
+
+    /// Edits a record.
+    pub async fn edit(&self, collection: &str, record: RecordId, changes: Changes) {
+        self.store.collection(collection).edit(record, changes).await.expect("stored");
     }
 
     /// The record; it must be here.

@@ -70,6 +70,7 @@ struct Inner {
     script: Mutex<VecDeque<Step>>,
     otherwise: Mutex<Step>,
     seen: Mutex<Vec<Seen>>,
+    registrations: Mutex<Option<Vec<u8>>>,
     endless_bytes: Mutex<Vec<u64>>,
 }
 
@@ -96,6 +97,7 @@ impl Gate {
             script: Mutex::default(),
             otherwise: Mutex::new(Step::Forward),
             seen: Mutex::default(),
+            registrations: Mutex::default(),
             endless_bytes: Mutex::default(),
         });
         let task = tokio::spawn(accept(listener, inner.clone()));
@@ -115,6 +117,11 @@ impl Gate {
     /// What is done with sync requests once the script is through.
     pub fn otherwise(&self, step: Step) {
         *self.inner.otherwise.lock().expect("whole") = step;
+    }
+
+    /// Answers registrations with these bytes, or hands them on again.
+    pub fn spoil_registrations(&self, answer: Option<Vec<u8>>) {
+        *self.inner.registrations.lock().expect("whole") = answer;
     }
 
     /// Hands on to another server from now on.
@@ -158,7 +165,7 @@ impl Inner {
         let authorization = request.header("authorization").map(str::to_owned);
         let is_sync = path.ends_with("/sync");
         self.seen.lock().expect("whole").push(Seen { path, authorization, body: request.body.clone() });
-        let step = if is_sync { self.next_step() } else { Step::Forward };
+        let step = if is_sync { self.next_step() } else { self.registration_step() };
         let server = *self.server.lock().expect("whole");
         match step {
             Step::Answer(bytes) => return stream.write_all(&bytes).await.ok(),
@@ -182,6 +189,11 @@ impl Inner {
             _ => {}
         }
         stream.write_all(&reply.bytes()).await.ok()
+    }
+
+    fn registration_step(&self) -> Step {
+        let answer = self.registrations.lock().expect("whole").clone();
+        answer.map_or(Step::Forward, Step::Answer)
     }
 
     fn next_step(&self) -> Step {

@@ -73,9 +73,3 @@ pub fn plain_http(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
         format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
-
-/// What follows the head of a message.
-pub fn body_of(message: &[u8]) -> &[u8] {
-    let end = message.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
-    &message[end..]
-}

@@ -8,10 +8,10 @@ mod http;
 mod shape;
 mod world;
 
-pub use answer::{Answer, empty_reply, page_of};
+pub use answer::{Answer, empty_reply};
 pub use arbitrary::{Move, Way, changes_of};
 pub use device::{Device, Tokens, eventually};
 pub use gate::{Gate, Seen, Step};
-pub use http::{body_of, plain_http};
+pub use http::plain_http;
 pub use shape::{NORTH, SCHEMA, day, decimal, schema, text};
 pub use world::World;
