@@ -62,7 +62,7 @@ impl Error {
                 code: Code::TokenExpired | Code::Tenant | Code::DeviceRevoked,
                 ..
             })
-            | Self::Transport(TransportError::Token)
+            | Self::Transport(TransportError::Token | TransportError::OtherPrincipal)
             | Self::Unsynced { .. } => ErrorKind::Account,
             Self::Transport(_) | Self::Deadline => ErrorKind::Network,
             Self::NotConnected => ErrorKind::Invalid,

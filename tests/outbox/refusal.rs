@@ -1,0 +1,108 @@
+//! Refusals: rolled back, input kept, corrected and sent again; what needs it falls with it.
+
+use haversack::{
+    ChangeSetId, Changes, Code, EntryState, NoticeKind, RecordState, Reference, Rejection, Value,
+};
+use haversack_tests::{Device, World, text};
+
+async fn rejection(device: &Device, id: ChangeSetId) -> Rejection {
+    let entry = device.store.outbox().show(id).await.expect("read").expect("its input is kept");
+    match entry.state {
+        EntryState::Rejected(rejection) => rejection,
+        state => panic!("{id} is {state:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_refused_by_a_rule_is_rolled_back_and_its_input_waits_with_the_name_of_the_rule() {
+    let world = World::start().await;
+    let device = world.mentor("ola").await;
+    device.connect(world.address()).await;
+    let activities = device.store.collection("activity");
+    let walk =
+        activities.create(Changes::new().set("title", "walk").set("minutes", 30_i64)).await.expect("stored");
+    device.sync().await;
+    activities.edit(walk, Changes::new().set("minutes", 900_i64)).await.expect("stored");
+    device.sync().await;
+    let shown = device.record(walk).await;
+    assert_eq!(shown.row.fields["minutes"], Value::Integer(30));
+    assert_eq!(shown.state, RecordState::Rejected);
+    let [entry] = &device.outbox().await[..] else { panic!("one entry is kept") };
+    let id = entry.change_set.id;
+    let told = rejection(&device, id).await;
+    assert_eq!((told.code, told.rule.as_deref()), (Code::Rule, Some("minutes-in-a-day")));
+    assert_eq!(told.field.as_deref(), Some("activity.minutes"));
+    assert_eq!(told.message_key.as_deref(), Some("minutes.range"));
+    assert_eq!(entry.change_set.parts[0].intents.len(), 1, "the input is kept");
+    let notices = device.store.notices().await.expect("listed");
+    assert_eq!((notices.len(), notices[0].kind), (1, NoticeKind::Rejected));
+    let corrected = |tx: &mut haversack::Transaction| {
+        tx.edit(walk, "activity", Changes::new().set("minutes", 90_i64));
+    };
+    device.store.outbox().resubmit(id, corrected).await.expect("stored");
+    assert_eq!(device.row(walk).await.fields["minutes"], Value::Integer(90));
+    device.sync().await;
+    assert_eq!(device.record(walk).await.state, RecordState::Synced);
+    assert!(device.outbox().await.is_empty());
+    world.agrees_with(&[&device]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_refers_to_a_refused_creation_falls_with_it_and_can_be_sent_again_after_the_correction() {
+    let world = World::start().await;
+    let device = world.mentor("ola").await;
+    let store = &device.store;
+    let made = store.transaction(|tx| (tx.id(), tx.create("team", Changes::new().set("name", "Nobody"))));
+    let (root, team) = made.await.expect("stored");
+    let about_kari = Changes::new().set("name", "Kari").set("team", team);
+    let made = store.transaction(|tx| (tx.id(), tx.create("person", about_kari.clone())));
+    let (child, kari) = made.await.expect("stored");
+    let about_walk = Changes::new().set("title", "walk").set("person", kari);
+    let made = store.transaction(|tx| (tx.id(), tx.create("activity", about_walk.clone())));
+    let (grandchild, walk) = made.await.expect("stored");
+    let made = store.transaction(|tx| tx.create("activity", Changes::new().set("title", "alone")));
+    let alone = made.await.expect("stored");
+    device.connect(world.address()).await;
+    device.sync().await;
+    let told = rejection(&device, root).await;
+    assert_eq!((told.code, told.rule.as_deref()), (Code::Rule, Some("no-team-named-nobody")));
+    for dependant in [child, grandchild] {
+        let told = rejection(&device, dependant).await;
+        assert_eq!((told.code, told.root_cause), (Code::DependencyRejected, Some(root)));
+    }
+    for gone in [team, kari, walk] {
+        assert_eq!(store.get(gone).await.expect("read"), None, "rolled back");
+    }
+    assert_eq!(device.record(alone).await.state, RecordState::Synced, "nothing else falls");
+    world.agrees_with(&[&device]).await;
+
+    let named = |name: &str| Changes::new().set("name", name);
+    let north = named("North");
+    store.outbox().resubmit(root, |tx| tx.create_as(team, "team", north)).await.expect("stored");
+    store.outbox().retry(child).await.expect("stored");
+    store.outbox().retry(grandchild).await.expect("stored");
+    device.sync().await;
+    assert!(device.outbox().await.is_empty());
+    let server_id = device.record(kari).await.server_id.expect("assigned");
+    assert_eq!(device.row(walk).await.fields["person"], Value::Reference(Reference::Server(server_id)));
+    assert_eq!(device.row(team).await.fields["name"], text("North"));
+    world.agrees_with(&[&device]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_discarded_refusal_is_gone_and_the_record_is_as_everybody_sees_it() {
+    let world = World::start().await;
+    let device = world.mentor("ola").await;
+    device.connect(world.address()).await;
+    let activities = device.store.collection("activity");
+    let walk = activities.create(Changes::new().set("title", "walk")).await.expect("stored");
+    activities.edit(walk, Changes::new().set("minutes", 0_i64)).await.expect("stored");
+    activities.edit(walk, Changes::new().set("note", "kept")).await.expect("stored");
+    device.sync().await;
+    let [entry] = &device.outbox().await[..] else { panic!("one entry is kept") };
+    device.store.outbox().discard(entry.change_set.id).await.expect("discarded");
+    let shown = device.record(walk).await;
+    assert_eq!((shown.state, shown.row.fields.get("minutes")), (RecordState::Synced, None));
+    assert_eq!(shown.row.fields["note"], text("kept"), "the edit behind the refused one was authored anew");
+    world.agrees_with(&[&device]).await;
+}

@@ -1,0 +1,17 @@
+//! A server in a folder of its own, devices that are real stores, and a gate that spoils what passes between them.
+
+mod answer;
+mod arbitrary;
+mod device;
+mod gate;
+mod http;
+mod shape;
+mod world;
+
+pub use answer::{Answer, empty_reply};
+pub use arbitrary::{Move, Way, changes_of};
+pub use device::{Device, Tokens, eventually};
+pub use gate::{Gate, Seen, Step};
+pub use http::plain_http;
+pub use shape::{NORTH, SCHEMA, day, decimal, schema, text};
+pub use world::World;

@@ -1,0 +1,66 @@
+//! The collections and rules of the suites: a field of every kind, references three deep, an urgent collection.
+
+use haversack::{Schema, Value};
+
+/// The tenant of every world.
+pub const NORTH: &str = "north";
+
+/// The schema file.
+pub const SCHEMA: &str = r#"{
+    "version": 1,
+    "collections": {
+        "team": { "fields": { "name": { "kind": "text", "required": true } } },
+        "person": { "server_id_prefix": "P", "fields": {
+            "name": { "kind": "text", "required": true },
+            "team": { "kind": "reference", "target": "team" } } },
+        "activity": { "server_id_prefix": "ACT", "fields": {
+            "title": { "kind": "text", "required": true },
+            "minutes": { "kind": "integer", "indexed": true },
+            "size": { "kind": "integer", "indexed": true },
+            "note": { "kind": "text" },
+            "short": { "kind": "text", "max_bytes": 8 },
+            "status": { "kind": "text", "one_of": ["open", "done"] },
+            "calls": { "kind": "counter" },
+            "tags": { "kind": "set" },
+            "day": { "kind": "date" },
+            "at": { "kind": "instant" },
+            "km": { "kind": "decimal" },
+            "share": { "kind": "float" },
+            "ok": { "kind": "boolean" },
+            "raw": { "kind": "bytes" },
+            "person": { "kind": "reference", "target": "person" },
+            "previous": { "kind": "reference", "target": "activity" } } },
+        "alarm": { "send_priority": 9, "fields": { "what": { "kind": "text" } } }
+    }
+}"#;
+
+/// The rules file: what the server refuses although the schema allows it.
+pub(super) const RULES: &str = r#"{
+    "version": 1,
+    "rules": [
+        { "name": "minutes-in-a-day", "collection": "activity", "message_key": "minutes.range",
+          "check": { "range": { "field": "minutes", "min": 1, "max": 720 } } },
+        { "name": "no-team-named-nobody", "collection": "team",
+          "check": { "one_of": { "field": "name", "values": ["North", "South"] } } }
+    ]
+}"#;
+
+/// The schema.
+pub fn schema() -> Schema {
+    Schema::from_json(SCHEMA).expect("a sound schema")
+}
+
+/// A text value.
+pub fn text(value: &str) -> Value {
+    Value::Text(value.to_owned())
+}
+
+/// A date value.
+pub fn day(value: &str) -> Value {
+    Value::Date(value.to_owned())
+}
+
+/// A decimal value.
+pub fn decimal(value: &str) -> Value {
+    Value::Decimal(value.to_owned())
+}

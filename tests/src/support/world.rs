@@ -1,0 +1,95 @@
+//! One server, its files, and what stops and starts it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use haversack::{PrincipalId, Role, TenantId};
+use haversack_core::Rules;
+use haversack_server::{RunningServer, ServerConfig, StateProof, issue_token, prove_state, start};
+
+use super::device::Device;
+use super::gate::Gate;
+use super::shape::{NORTH, RULES, schema};
+
+/// A server in a folder of its own.
+pub struct World {
+    folder: tempfile::TempDir,
+    running: Option<RunningServer>,
+}
+
+impl World {
+    /// Starts a server without any record.
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut world = Self { folder, running: None };
+        world.token("operator", Role::Administrator);
+        world.resume().await;
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts the stopped server again, on another port.
+    pub async fn resume(&mut self) {
+        let config = ServerConfig {
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            database: self.path("server.db"),
+            tenant: TenantId::new(NORTH).expect("plain"),
+            rules: Rules::from_json(RULES, &schema()).expect("sound rules"),
+            schema: schema(),
+            tokens: self.path("tokens.jsonl"),
+        };
+        self.running = Some(start(config).await.expect("started"));
+    }
+
+    /// Stops the server.
+    pub async fn stop(&mut self) {
+        self.running.take().expect("running").shutdown().await.expect("shut down");
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.running.as_ref().expect("running").address()
+    }
+
+    /// A fresh token.
+    pub fn token(&self, principal: &str, role: Role) -> String {
+        let principal = PrincipalId::new(principal).expect("plain");
+        issue_token(&self.path("tokens.jsonl"), &principal, role).expect("issued")
+    }
+
+    /// A gate before the server.
+    pub async fn gate(&self) -> Gate {
+        Gate::before(self.address()).await
+    }
+
+    /// A device of a mentor, with a store and a token, connected to nothing.
+    pub async fn mentor(&self, principal: &str) -> Device {
+        Device::new(principal, self.token(principal, Role::Mentor)).await
+    }
+
+    /// A device of a coordinator, with a store and a token, connected to nothing.
+    pub async fn coordinator(&self, principal: &str) -> Device {
+        Device::new(principal, self.token(principal, Role::Coordinator)).await
+    }
+
+    /// What the server's state comes down to.
+    pub fn prove(&self) -> StateProof {
+        prove_state(&self.path("server.db"), &schema()).expect("provable")
+    }
+
+    /// Asserts that the server and these devices hold the same, by rows and by documents.
+    pub async fn agrees_with(&self, devices: &[&Device]) -> StateProof {
+        let proof = self.prove();
+        assert_eq!(proof.from_rows, proof.from_documents, "the server's rows are what its documents say");
+        assert_eq!(proof.temporary_ids, 0, "the server shows no temporary id");
+        for device in devices {
+            assert_eq!(device.digests().await, (proof.from_rows.clone(), proof.from_rows.clone()));
+            assert_eq!(device.store.with_store(|store| store.temporary_ids()).await.expect("counted"), 0);
+            assert_eq!(device.store.check().await.expect("checked"), Vec::<String>::new());
+        }
+        proof
+    }
+}
