@@ -124,7 +124,7 @@ async fn ids_of_nothing_are_refused_or_simply_not_there() {
         refusal(&device, "activity", Changes::new().set("title", "walk").set("person", nobody)).await;
     assert!(matches!(refused, EditRefusal::UnknownReference { .. }), "{refused}");
     assert_eq!(device.store.get(nobody).await.expect("read"), None);
-    let unknown = ServerId::new("P-404").expect("plain");
+    let unknown = ServerId::new("P-000404").expect("plain");
     assert_eq!(device.store.get(unknown).await.expect("read"), None);
     assert!(device.store.conflicts(nobody).await.is_err());
     assert!(!device.store.acknowledge_notice(-1).await.expect("answered"));

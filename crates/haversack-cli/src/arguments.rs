@@ -62,10 +62,10 @@ pub(crate) enum Command {
     /// Change fields of a record.
     Edit(EditArguments),
     /// Mark a record deleted; restorable.
-    #[command(after_help = "Example:\n  haversack delete ACT-17")]
+    #[command(after_help = "Example:\n  haversack delete ACT-000017")]
     Delete(NameArguments),
     /// Take a deletion back.
-    #[command(after_help = "Example:\n  haversack restore ACT-17")]
+    #[command(after_help = "Example:\n  haversack restore ACT-000017")]
     Restore(NameArguments),
     /// Show a record.
     Get(GetArguments),

@@ -331,22 +331,22 @@ fn two_people_meet_at_a_server_and_a_refused_edit_stays_with_its_author() {
     karis(&[["create", "contact", "name=Kåre Ødegård", "minutes=45"].as_slice(), &with_schema].concat());
     assert_eq!(place.sync(&serving, "kari").0, Some(0));
     assert_eq!(place.sync(&serving, "ola").0, Some(0));
-    assert_eq!(olas(&["get", "CON-1"])["fields"]["name"], "Kåre Ødegård");
+    assert_eq!(olas(&["get", "CON-000001"])["fields"]["name"], "Kåre Ødegård");
 
-    karis(&["edit", "CON-1", "minutes=900"]);
+    karis(&["edit", "CON-000001", "minutes=900"]);
     let (exit, report) = place.sync(&serving, "kari");
     assert_eq!((exit, &report["rejected_now"]), (Some(3), &1.into()));
-    assert_eq!(karis(&["get", "CON-1"])["fields"]["minutes"], 45, "rolled back");
+    assert_eq!(karis(&["get", "CON-000001"])["fields"]["minutes"], 45, "rolled back");
     let entry = &karis(&["outbox"])[0];
     assert_eq!(entry["rejection"]["rule"], "minutes-within-a-day");
     assert_eq!(karis(&["notices"])[0]["kind"], "rejected");
     karis(&["outbox", "discard", entry["change_set"].as_str().expect("an id")]);
     assert_eq!(karis(&["outbox"]), serde_json::json!([]));
 
-    olas(&["override", "CON-1", "minutes", "60", "--reason", "dobbeltført"]);
+    olas(&["override", "CON-000001", "minutes", "60", "--reason", "dobbeltført"]);
     assert_eq!(place.sync(&serving, "ola").0, Some(0));
     assert_eq!(place.sync(&serving, "kari").0, Some(0));
-    let got = karis(&["get", "CON-1"]);
+    let got = karis(&["get", "CON-000001"]);
     assert_eq!((&got["fields"]["minutes"], &got["state"]), (&60.into(), &"synced".into()));
     assert_eq!(got["overridden"]["minutes"]["underlying"], 45);
     assert_eq!(got["overridden"]["minutes"]["reason"], "dobbeltført");
@@ -386,7 +386,7 @@ fn marks_need_to_know_who_makes_them() {
 fn usage_errors_are_told_apart_and_in_json_when_asked() {
     let place = Place::new();
     for words in [
-        vec!["edit", "ACT-1", "--json"],
+        vec!["edit", "ACT-000001", "--json"],
         vec!["fly", "--json"],
         vec!["list", "contact", "--json"],
         vec!["sync", "--server", "https://sync.example.org", "--json"],

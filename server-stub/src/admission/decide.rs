@@ -268,7 +268,7 @@ impl<'a> Deciding<'a, '_> {
                 Some(next) => *next,
                 None => self.transaction.next_number(&prefix)?,
             };
-            let server_id = ServerId::new(format!("{prefix}-{next}"))
+            let server_id = ServerId::new(format!("{prefix}-{next:06}"))
                 .expect("prefixes are checked when the server starts");
             counters.insert(prefix, next + 1);
             one.server_id = Some(server_id.clone());

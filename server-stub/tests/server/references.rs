@@ -23,8 +23,8 @@ async fn references_three_deep_in_one_push_are_rewritten_and_no_temporary_id_is_
     let (activity, make_activity) = create("activity", &fields);
     let reply = phone.push(server.address(), &[make_team, make_person, make_activity.clone()]).await;
     assert_eq!(reply.hints.len(), 0);
-    assert_eq!(phone.row(activity).fields["person"], to_server_id("P-1"));
-    assert_eq!(phone.row(person).fields["team"], to_server_id("TEAM-1"));
+    assert_eq!(phone.row(activity).fields["person"], to_server_id("P-000001"));
+    assert_eq!(phone.row(person).fields["team"], to_server_id("TEAM-000001"));
     let is_rewrite = |row: &LogRow| matches!(row, LogRow::Accepted(row) if !row.server_changes.is_empty());
     assert_eq!(reply.rows.iter().filter(|row| is_rewrite(row)).count(), 2);
     server.agrees_with(&mut [&mut phone]).await;
@@ -46,8 +46,8 @@ async fn records_of_one_change_set_may_refer_to_each_other_and_to_themselves() {
     change_set.parts[1].intents.push(previous(second));
     let reply = phone.push(server.address(), std::slice::from_ref(&change_set)).await;
     assert!(reply.is_accepted(change_set.id));
-    assert_eq!(phone.row(first).fields["previous"], to_server_id("ACT-2"));
-    assert_eq!(phone.row(second).fields["previous"], to_server_id("ACT-2"));
+    assert_eq!(phone.row(first).fields["previous"], to_server_id("ACT-000002"));
+    assert_eq!(phone.row(second).fields["previous"], to_server_id("ACT-000002"));
     server.agrees_with(&mut [&mut phone]).await;
 }
 
@@ -59,7 +59,7 @@ async fn a_reference_to_nothing_or_to_another_collection_is_refused() {
     let (team, make_team) = create("team", &[("name", text("nord"))]);
     phone.push(address, &[make_team]).await;
     let nowhere = RecordId::from_bytes([0xaa; 16]);
-    for value in [to(nowhere), to(team), to_server_id("P-77"), to_server_id("TEAM-1")] {
+    for value in [to(nowhere), to(team), to_server_id("P-000077"), to_server_id("TEAM-000001")] {
         let fields = [("title", text("t")), ("status", text("open")), ("person", value)];
         let (record, change_set) = create("activity", &fields);
         let rejection = phone.push(address, std::slice::from_ref(&change_set)).await.rejection(change_set.id);
@@ -95,6 +95,6 @@ async fn a_change_set_is_accepted_with_all_its_parts_or_with_none() {
     assert!(!phone.knows(team));
     let (next, make_team) = create("team", &[("name", text("sør"))]);
     phone.push(server.address(), &[make_team]).await;
-    assert_eq!(phone.server_id(next), Some("TEAM-1"), "a refusal uses no number");
+    assert_eq!(phone.server_id(next), Some("TEAM-000001"), "a refusal uses no number");
     assert_eq!(server.agrees_with(&mut [&mut phone]).await.records, 1);
 }

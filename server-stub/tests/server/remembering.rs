@@ -156,6 +156,6 @@ async fn a_restart_keeps_everything_and_cursors_stay_valid() {
     assert_eq!(reply.position(creation.id), first.position(creation.id));
     let (next, creation) = create("activity", &fields);
     phone.push(server.address(), &[creation]).await;
-    assert_eq!(phone.server_id(next), Some("ACT-2"));
+    assert_eq!(phone.server_id(next), Some("ACT-000002"));
     server.agrees_with(&mut [&mut phone]).await;
 }

@@ -37,12 +37,12 @@ async fn an_honest_creation_and_edit_are_accepted_and_get_a_server_id() {
     let reply = phone.push(server.address(), &[creation.clone(), later.clone(), bump, tag]).await;
     assert_eq!(reply.settled.len(), 4);
     assert!(reply.is_accepted(creation.id) && reply.is_accepted(later.id));
-    assert_eq!(phone.server_id(record), Some("ACT-1"));
+    assert_eq!(phone.server_id(record), Some("ACT-000001"));
     assert_eq!(phone.row(record).fields["minutes"], integer(45));
     assert_eq!(phone.row(record).fields["calls"], Value::Counter(2));
     let (second, creation) = activity(&[]);
     phone.push(server.address(), &[creation]).await;
-    assert_eq!(phone.server_id(second), Some("ACT-2"));
+    assert_eq!(phone.server_id(second), Some("ACT-000002"));
     let mut other = server.phone("kari", Role::Coordinator).await;
     let proof = server.agrees_with(&mut [&mut phone, &mut other]).await;
     assert_eq!((proof.records, proof.accepted, proof.rejected), (2, 5, 0));

@@ -14,8 +14,8 @@ use crate::session::Session;
 #[command(after_help = "Choosing another value is an ordinary edit.
 
 Examples:
-  haversack conflicts ACT-17
-  haversack edit ACT-17 minutes=50")]
+  haversack conflicts ACT-000017
+  haversack edit ACT-000017 minutes=50")]
 pub(crate) struct ConflictsArguments {
     /// Record id or server id.
     record: String,

@@ -17,8 +17,8 @@ FIELD=        clears it
 -FIELD=VALUE  takes from a set, or steps a counter down
 
 Examples:
-  haversack edit ACT-17 minutes=50 notes=
-  haversack edit ACT-17 +tags=tur -tags=kafé calls+=1")]
+  haversack edit ACT-000017 minutes=50 notes=
+  haversack edit ACT-000017 +tags=tur -tags=kafé calls+=1")]
 pub(crate) struct EditArguments {
     /// Record id or server id.
     record: String,

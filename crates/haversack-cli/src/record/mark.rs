@@ -12,7 +12,7 @@ use crate::session::{Session, as_unbound};
 `haversack release`. For coordinators.
 
 Example:
-  haversack override ACT-17 minutes 60 \\
+  haversack override ACT-000017 minutes 60 \\
       --reason 'counted twice'")]
 pub(crate) struct OverrideArguments {
     /// Record id or server id.
@@ -29,7 +29,7 @@ pub(crate) struct OverrideArguments {
 
 /// Which mark to take away.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  haversack release ACT-17 minutes")]
+#[command(after_help = "Example:\n  haversack release ACT-000017 minutes")]
 pub(crate) struct ReleaseArguments {
     /// Record id or server id.
     record: String,
