@@ -2,7 +2,7 @@
 
 use haversack_core::{Reference, Row, Value};
 use haversack_protocol::{RecordId, Schema, ServerId};
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
 use super::{all, one, record_at, run};
 use crate::StoreError;
@@ -52,13 +52,21 @@ pub(crate) fn save(
 ) -> Result<(), StoreError> {
     let FoundRow { collection, row } = found;
     let has_conflict = !row.conflicts.is_empty() || !row.beaten_marks.is_empty();
-    let sql = "INSERT INTO record (id, collection, server_id, is_deleted, has_conflict, row)
-               VALUES (?1, ?2, (SELECT server_id FROM id_map WHERE record = ?1), ?3, ?4, ?5)
-               ON CONFLICT (id) DO UPDATE SET collection = excluded.collection,
-               server_id = excluded.server_id, is_deleted = excluded.is_deleted,
-               has_conflict = excluded.has_conflict, row = excluded.row";
     let text = row.to_json().to_string();
-    run(connection, sql, (record.as_bytes(), collection, row.is_deleted, has_conflict, text))?;
+    let values = params![record.as_bytes(), collection, row.is_deleted, has_conflict, text];
+    // SQLite rewrites the indexes of every column an update names, changed or not, and each page of them is encrypted
+    // anew: most edits change the text alone.
+    let sql = "UPDATE record SET row = ?5
+               WHERE id = ?1 AND collection = ?2 AND is_deleted = ?3 AND has_conflict = ?4
+               AND server_id IS (SELECT server_id FROM id_map WHERE record = ?1)";
+    if run(connection, sql, values)? == 0 {
+        let sql = "INSERT INTO record (id, collection, server_id, is_deleted, has_conflict, row)
+                   VALUES (?1, ?2, (SELECT server_id FROM id_map WHERE record = ?1), ?3, ?4, ?5)
+                   ON CONFLICT (id) DO UPDATE SET collection = excluded.collection,
+                   server_id = excluded.server_id, is_deleted = excluded.is_deleted,
+                   has_conflict = excluded.has_conflict, row = excluded.row";
+        run(connection, sql, values)?;
+    }
     let refers = schema.collection(collection).is_some_and(|known| known.references().next().is_some());
     if refers {
         forget_references(connection, record)?;
