@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use haversack::{Changes, Error, Phase, RecordId, RecordState, TransportError, Value};
 use haversack_protocol::{
-    ChangeSetId, Code, DeviceId, FrameKind, LogRow, PageBody, ProblemBody, RejectedRow, Rejection, RowOrigin,
-    UnixMillis, encode_frame,
+    ChangeHash, ChangeSetId, Code, DeviceId, EndBody, FrameKind, LogRow, PageBody, PartChange, ProblemBody,
+    RejectedRow, Rejection, RowOrigin, UnixMillis, encode_frame,
 };
 use haversack_tests::{Answer, Device, Gate, Step, Tokens, World, empty_reply, eventually, plain_http, text};
 
@@ -165,6 +165,40 @@ async fn a_reply_without_any_verdict_is_an_attempt_and_never_a_hot_loop() {
         device.outbox().await[0].attempts as usize == gate.pushes() - before
     })
     .await;
+    recovers(&world, &device, &gate, record).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_that_promises_more_and_brings_nothing_is_never_a_hot_loop() {
+    let world = World::start().await;
+    let gate = world.gate().await;
+    let (device, record) = waiting(&world, &gate).await;
+    let promising = |body: &[u8]| {
+        let end = EndBody { more: true };
+        Answer { end, ..Answer::read(&empty_reply(body)) }.write()
+    };
+    let error = fails(&device, &gate, record, Step::alter(promising)).await;
+    assert_eq!(error, TransportError::Incomplete);
+    recovers(&world, &device, &gate, record).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_own_change_the_device_never_made_is_asked_for_in_full_and_then_waited_for() {
+    let world = World::start().await;
+    let gate = world.gate().await;
+    let (device, record) = waiting(&world, &gate).await;
+    let before = gate.sync_requests().len();
+    let never_made = |body: &[u8]| {
+        let mut answer = Answer::read(body);
+        for row in answer.rows_mut() {
+            let LogRow::Accepted(row) = row else { continue };
+            row.parts[0].change = PartChange::Own(ChangeHash::from_bytes([3; 32]));
+        }
+        answer.write()
+    };
+    let error = fails(&device, &gate, record, Step::alter(never_made)).await;
+    assert_eq!(error, TransportError::Incomplete);
+    assert!(gate.sync_requests()[before..].iter().any(|request| request.echo_in_full));
     recovers(&world, &device, &gate, record).await;
 }
 
