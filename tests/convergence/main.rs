@@ -209,5 +209,5 @@ fn all_replicas_and_the_server_converge_whatever_happens_on_the_way() {
         });
         true
     }
-    QuickCheck::new().tests(32).rng(Gen::new(60)).quickcheck(law as fn(Vec<Move>) -> bool);
+    QuickCheck::new().tests(40).rng(Gen::new(60)).quickcheck(law as fn(Vec<Move>) -> bool);
 }

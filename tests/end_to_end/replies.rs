@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use haversack::{Changes, Error, Phase, RecordId, RecordState, TransportError, Value};
 use haversack_protocol::{
-    ChangeSetId, Code, DeviceId, FrameKind, LogRow, PageBody, ProblemBody, RejectedRow, Rejection, RowOrigin,
-    UnixMillis, encode_frame,
+    ChangeHash, ChangeSetId, Code, DeviceId, EndBody, FrameKind, LogRow, PageBody, PartChange, ProblemBody,
+    RejectedRow, Rejection, RowOrigin, UnixMillis, encode_frame,
 };
 use haversack_tests::{Answer, Device, Gate, Step, Tokens, World, empty_reply, eventually, plain_http, text};
 
@@ -30,6 +30,8 @@ async fn fails(device: &Device, gate: &Gate, record: RecordId, step: Step) -> Tr
     gate.otherwise(step);
     let before = gate.pushes();
     device.store.set_online(true).expect("open");
+    // A request spoilt in another way may still be under way: the second answer is of this one.
+    device.try_sync().await.expect_err("spoilt");
     let error = device.try_sync().await.expect_err("spoilt");
     device.store.set_online(false).expect("open");
     assert!(error.is_retryable(), "{error}");
@@ -41,11 +43,22 @@ async fn fails(device: &Device, gate: &Gate, record: RecordId, step: Step) -> Tr
     error
 }
 
-/// Lets the device through and holds it to the server.
+/// Lets the device through again and holds it to the server.
 async fn recovers(world: &World, device: &Device, gate: &Gate, record: RecordId) {
     gate.otherwise(Step::Forward);
     device.store.set_online(true).expect("open");
+    device.sync_after_trouble().await;
+    is_settled(world, device, record).await;
+}
+
+/// Lets the device through; nothing it meets may disturb it.
+async fn passes(world: &World, device: &Device, record: RecordId) {
+    device.store.set_online(true).expect("open");
     device.sync().await;
+    is_settled(world, device, record).await;
+}
+
+async fn is_settled(world: &World, device: &Device, record: RecordId) {
     assert!(device.outbox().await.is_empty());
     assert_eq!(device.row(record).await.fields["calls"], Value::Counter(1));
     assert_eq!(device.record(record).await.state, RecordState::Synced);
@@ -82,7 +95,7 @@ async fn an_answer_that_is_not_ours_settles_nothing() {
         let error = fails(&device, &gate, record, Step::Answer(bytes)).await;
         assert!(error.is_retryable(), "{what}: {error}");
     }
-    assert!(device.outbox().await[0].attempts >= count);
+    assert!(device.outbox().await[0].attempts >= count, "each of them was an attempt");
     assert_eq!(world.prove().accepted, 1, "the server heard of none of it");
     recovers(&world, &device, &gate, record).await;
 }
@@ -156,6 +169,40 @@ async fn a_reply_without_any_verdict_is_an_attempt_and_never_a_hot_loop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reply_that_promises_more_and_brings_nothing_is_never_a_hot_loop() {
+    let world = World::start().await;
+    let gate = world.gate().await;
+    let (device, record) = waiting(&world, &gate).await;
+    let promising = |body: &[u8]| {
+        let end = EndBody { more: true };
+        Answer { end, ..Answer::read(&empty_reply(body)) }.write()
+    };
+    let error = fails(&device, &gate, record, Step::alter(promising)).await;
+    assert_eq!(error, TransportError::Incomplete);
+    recovers(&world, &device, &gate, record).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_own_change_the_device_never_made_is_asked_for_in_full_and_then_waited_for() {
+    let world = World::start().await;
+    let gate = world.gate().await;
+    let (device, record) = waiting(&world, &gate).await;
+    let before = gate.sync_requests().len();
+    let never_made = |body: &[u8]| {
+        let mut answer = Answer::read(body);
+        for row in answer.rows_mut() {
+            let LogRow::Accepted(row) = row else { continue };
+            row.parts[0].change = PartChange::Own(ChangeHash::from_bytes([3; 32]));
+        }
+        answer.write()
+    };
+    let error = fails(&device, &gate, record, Step::alter(never_made)).await;
+    assert_eq!(error, TransportError::Incomplete);
+    assert!(gate.sync_requests()[before..].iter().any(|request| request.echo_in_full));
+    recovers(&world, &device, &gate, record).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn verdicts_on_change_sets_nobody_sent_change_nothing() {
     let world = World::start().await;
     let gate = world.gate().await;
@@ -176,7 +223,7 @@ async fn verdicts_on_change_sets_nobody_sent_change_nothing() {
         answer.write()
     };
     gate.script([Step::alter(reply)]);
-    recovers(&world, &device, &gate, record).await;
+    passes(&world, &device, record).await;
     assert_eq!(device.store.notices().await.expect("listed"), []);
 }
 
@@ -191,9 +238,9 @@ async fn pages_that_come_twice_count_once() {
         answer.write()
     };
     gate.script([Step::alter(twice)]);
-    recovers(&world, &device, &gate, record).await;
+    passes(&world, &device, record).await;
     device.store.with_store(|store| store.reset_cursor()).await.expect("forgotten");
-    recovers(&world, &device, &gate, record).await;
+    passes(&world, &device, record).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,7 +301,7 @@ async fn a_server_that_asks_for_patience_gets_it() {
     call(&device, record).await;
     assert_eq!(gate.pushes(), pushed, "a new edit does not shorten it");
     gate.otherwise(Step::Forward);
-    device.sync().await;
+    device.sync_after_trouble().await;
     assert_eq!(device.row(record).await.fields["calls"], Value::Counter(2));
     world.agrees_with(&[&device]).await;
 }
@@ -305,7 +352,7 @@ async fn a_reply_of_one_bad_row_after_a_good_page_keeps_the_good_page() {
     assert_eq!(device.row(record).await.fields["calls"], Value::Counter(1));
     gate.otherwise(Step::Forward);
     device.store.set_online(true).expect("open");
-    device.sync().await;
+    device.sync_after_trouble().await;
     kari.sync().await;
     world.agrees_with(&[&device, &kari]).await;
 }

@@ -83,7 +83,7 @@ async fn a_lost_reply_doubles_nothing_and_changes_no_id() {
     reader.sync().await;
     let assigned = reader.record(record).await.server_id;
     gate.otherwise(Step::Forward);
-    device.sync().await;
+    device.sync_after_trouble().await;
     assert_eq!(device.row(record).await.fields["calls"], Value::Counter(1));
     assert_eq!(device.record(record).await.server_id, assigned);
     assert_eq!(world.agrees_with(&[&device, &reader]).await.accepted, 2);

@@ -3,6 +3,6 @@
 mod support;
 
 pub use support::{
-    Answer, Device, Gate, Move, NORTH, SCHEMA, Seen, Step, Tokens, Way, World, changes_of, day, decimal,
-    empty_reply, eventually, plain_http, schema, text,
+    Answer, Device, Gate, Move, Seen, Step, Tokens, Way, World, changes_of, day, decimal, empty_reply,
+    eventually, plain_http, schema, text,
 };

@@ -133,6 +133,12 @@ impl Device {
         self.store.collection(collection).edit(record, changes).await.expect("stored");
     }
 
+    /// Sends and fetches after answers were spoilt: one may still be under way, so the first try may fail.
+    pub async fn sync_after_trouble(&self) -> SyncReport {
+        drop(self.try_sync().await);
+        self.sync().await
+    }
+
     /// The record; it must be here.
     pub async fn record(&self, record: RecordId) -> StoredRecord {
         self.store.get(record).await.expect("read").expect("the record is here")

@@ -203,7 +203,7 @@ impl Inner {
 
     async fn never_end(&self, mut stream: TcpStream) -> Option<()> {
         stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await.ok()?;
-        let block = [0x48; 64 * 1024];
+        let block = vec![0x48; 64 * 1024];
         let mut taken = 0;
         while stream.write_all(&block).await.is_ok() {
             taken += block.len() as u64;

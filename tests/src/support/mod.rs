@@ -13,5 +13,5 @@ pub use arbitrary::{Move, Way, changes_of};
 pub use device::{Device, Tokens, eventually};
 pub use gate::{Gate, Seen, Step};
 pub use http::plain_http;
-pub use shape::{NORTH, SCHEMA, day, decimal, schema, text};
+pub use shape::{day, decimal, schema, text};
 pub use world::World;

@@ -3,10 +3,10 @@
 use haversack::{Schema, Value};
 
 /// The tenant of every world.
-pub const NORTH: &str = "north";
+pub(super) const NORTH: &str = "north";
 
 /// The schema file.
-pub const SCHEMA: &str = r#"{
+const SCHEMA: &str = r#"{
     "version": 1,
     "collections": {
         "team": { "fields": { "name": { "kind": "text", "required": true } } },

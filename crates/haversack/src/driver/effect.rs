@@ -50,7 +50,16 @@ struct Exchanged {
     pushed: usize,
     more_to_read: bool,
     more_to_send: bool,
+    /// It promised more, but nothing of it could be read: asking again at once would bring the same.
+    is_stuck: bool,
     unsettled: u64,
+}
+
+impl Exchanged {
+    /// Well formed, but it decided nothing and brought nothing: never ask again at once.
+    fn is_useless(&self) -> bool {
+        self.is_stuck || (self.pushed > 0 && self.settled == 0 && !self.more_to_read)
+    }
 }
 
 impl Link {
@@ -115,8 +124,7 @@ impl Link {
     pub(crate) async fn exchange(&self, change_sets_max: usize) -> Done {
         let mut sent = Vec::new();
         match self.try_exchange(change_sets_max, &mut sent).await {
-            Ok(done) if done.pushed > 0 && done.settled == 0 && !done.more_to_read => {
-                // Well formed, but it decided nothing: never ask again at once.
+            Ok(done) if done.is_useless() => {
                 self.note_failure(sent, &TransportError::Incomplete).await;
                 let failure = Failure::Transient { retry_after_ms: None };
                 let input = Input::Exchanged(Outcome::Failed(failure));
@@ -190,7 +198,9 @@ impl Link {
     async fn apply(&self, reply: Reply, pushed: usize) -> Result<Exchanged, TransportError> {
         let Reply { hello, pages, hints, end } = reply;
         self.stored(move |store| store.set_role(hello.role)).await?;
-        let (mut settled, mut more_to_read) = (0, end.more);
+        let before = self.stored(Store::cursor).await?;
+        let was_in_full = self.with_state(|state| state.echo_in_full);
+        let (mut settled, mut more_to_read, mut asks_in_full) = (0, end.more, false);
         for page in pages {
             let applied = self.stored(move |store| store.apply_page(&page)).await?;
             self.tell(&applied.changed);
@@ -199,14 +209,16 @@ impl Link {
             self.with_state(|state| state.echo_in_full = needs_full);
             if needs_full {
                 // Nothing of the page was stored; it is asked for again with every byte.
-                more_to_read = true;
+                (more_to_read, asks_in_full) = (true, !was_in_full);
                 break;
             }
         }
         self.stored(move |store| store.note_hints(&hints)).await?;
+        let has_moved = self.stored(Store::cursor).await? != before;
+        let is_stuck = more_to_read && !has_moved && !asks_in_full;
         let counts = self.stored(Store::counts).await?;
         let unsettled = counts.pending + counts.sending;
-        Ok(Exchanged { settled, pushed, more_to_read, more_to_send: unsettled > 0, unsettled })
+        Ok(Exchanged { settled, pushed, more_to_read, more_to_send: unsettled > 0, is_stuck, unsettled })
     }
 
     async fn note_failure(&self, sent: Vec<ChangeSetId>, error: &TransportError) {
