@@ -307,6 +307,50 @@ async fn a_server_that_asks_for_patience_gets_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_without_our_frames_is_still_believed_about_time_and_token() {
+    let world = World::start().await;
+    let gate = world.gate().await;
+    let (device, record) = waiting(&world, &gate).await;
+    let busy = plain_http("503 Service Unavailable", "retry-after: 600\r\n", b"<html>later</html>");
+    let error = fails(&device, &gate, record, Step::Answer(busy)).await;
+    let retry_after = Some(Duration::from_secs(600));
+    assert_eq!(error, TransportError::Refused { code: Code::Busy, retry_after });
+    gate.otherwise(Step::Answer(plain_http("401 Unauthorized", "", b"<html>who?</html>")));
+    let tokens = Tokens::new("ola", &[device.token()]);
+    device.connect_with(gate.address(), tokens.clone()).await;
+    device.store.set_online(true).expect("open");
+    eventually("a fresh token is asked for", || async { tokens.asked().contains(&true) }).await;
+    recovers(&world, &device, &gate, record).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_with_a_useless_token_is_told_and_so_is_one_that_can_no_longer_end() {
+    let world = World::start().await;
+    let gate = world.gate().await;
+    let (device, record) = waiting(&world, &gate).await;
+    device.connect_with(gate.address(), Tokens::new("ola", &["useless"])).await;
+    let asked = device.try_sync().await.expect_err("offline");
+    assert!(matches!(asked, Error::Transport(TransportError::Unreachable)), "{asked:?}");
+    device.store.set_online(true).expect("open");
+    let asked = device.try_sync().await.expect_err("refused twice");
+    assert!(
+        matches!(asked, Error::Transport(TransportError::Refused { code: Code::TokenExpired, .. })),
+        "{asked:?}"
+    );
+    gate.otherwise(Step::Endless);
+    device.connect(gate.address()).await;
+    let waiting = device.store.clone();
+    let waiting = tokio::spawn(async move { waiting.sync_once(Duration::from_secs(600)).await });
+    eventually("it is under way", || async { !gate.endless_bytes().is_empty() || waiting.is_finished() })
+        .await;
+    device.store.sign_out(haversack::SignOut::Keep).await.expect("kept");
+    waiting.await.expect("no panic").expect_err("told, not left to its deadline");
+    gate.otherwise(Step::Forward);
+    device.connect(gate.address()).await;
+    recovers(&world, &device, &gate, record).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_without_end_is_left_at_its_limit() {
     let world = World::start().await;
     let gate = world.gate().await;

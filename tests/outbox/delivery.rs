@@ -150,7 +150,7 @@ async fn nothing_is_sent_while_the_device_is_told_to_be_offline() {
         walk(&device).await;
     }
     let asked = device.store.sync_once(std::time::Duration::from_millis(200)).await;
-    assert!(matches!(asked, Err(Error::Deadline)), "{asked:?}");
+    assert!(matches!(asked, Err(Error::Transport(TransportError::Unreachable))), "told at once: {asked:?}");
     assert_eq!(gate.seen().len(), before);
     assert_eq!(device.store.status().await.expect("counted").pending, 20);
     device.store.set_online(true).expect("open");
@@ -197,4 +197,9 @@ async fn signing_out_is_refused_with_the_count_while_work_has_not_arrived() {
     device.store.sign_out(SignOut::Keep).await.expect("kept");
     assert_eq!(device.row(record).await.fields["title"], text("walk"));
     assert_eq!(device.store.status().await.expect("counted").pending, 1);
+    let lost = device.store.sign_out(SignOut::Discard).await.expect("discarded");
+    assert_eq!(lost.len(), 1, "what was lost is told");
+    assert!(matches!(device.store.status().await, Err(Error::Closed)));
+    let anew = device.open_again().await.expect("the folder is free");
+    assert_eq!(anew.status().await.expect("counted").records, 0);
 }

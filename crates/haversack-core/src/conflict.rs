@@ -95,7 +95,7 @@ fn hide_replaced_rewrites(document: &Automerge, values: &mut Vec<Concurrent>) {
     values.retain(|value| !replaced.contains(&value.change));
 }
 
-/// Says whether one of `wanted` is among `from` and their ancestors. Linear in the history, which epochs bound.
+/// Says whether one of `wanted` is among `from` and their ancestors. Linear in the history of the record.
 fn is_ancestor(
     wanted: &BTreeSet<ChangeHash>,
     from: Vec<ChangeHash>,

@@ -1,7 +1,7 @@
 //! The override mark: a coordinator's statement that a field shows a value until released.
 //!
-//! Kept in a lane of its own (`o:<field>`), so nothing beneath is lost: the effective value is the mark's where there
-//! is one, else the field's own. Both lanes converge as ordinary registers, hence so does what is shown.
+//! Kept in a register of its own (`o:<field>`), so nothing beneath is lost: the effective value is the mark's where there
+//! is one, else the field's own. Both converge as ordinary registers, hence so does what is shown.
 
 use automerge::ScalarValue;
 use haversack_protocol::limits::REASON_BYTES_MAX;
@@ -62,8 +62,10 @@ impl Mark {
         let ScalarValue::Bytes(bytes) = scalar else { return None };
         let (&format, body) = bytes.split_first()?;
         let mut decoder = minicbor::Decoder::new(body);
-        let mark = (format == MARK_FORMAT).then(|| decoder.decode().ok())??;
-        (decoder.position() == body.len()).then_some(mark)
+        let mark: Self = (format == MARK_FORMAT).then(|| decoder.decode().ok())??;
+        let is_whole = decoder.position() == body.len();
+        let is_well_formed = mark.value.as_ref().is_none_or(Value::is_well_formed);
+        (is_whole && is_well_formed).then_some(mark)
     }
 
     /// The mark as JSON, as rows and people keep it.

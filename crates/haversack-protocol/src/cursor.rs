@@ -5,7 +5,7 @@ use minicbor::bytes::ByteVec;
 use crate::limits::CURSOR_BYTES_MAX;
 
 /// A position in a tenant's log as a device keeps it. Never looked into, stored with the data it covers.
-#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode)]
 #[cbor(transparent)]
 pub struct Cursor(#[n(0)] ByteVec);
 
@@ -18,6 +18,14 @@ impl Cursor {
     /// The bytes to store and send back.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl<'b, C> minicbor::Decode<'b, C> for Cursor {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let position = d.position();
+        let refusal = || minicbor::decode::Error::message("a cursor is too long").at(position);
+        Self::new(d.bytes()?.to_vec()).ok_or_else(refusal)
     }
 }
 
@@ -43,4 +51,21 @@ pub struct CursorBody {
     /// Scopes still being sent from their beginning: (scope, next position).
     #[n(5)]
     pub backfill: Vec<(String, u64)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_of_any_allowed_length_survives_the_wire_and_a_longer_one_is_refused() {
+        for (length, is_allowed) in [(0, true), (CURSOR_BYTES_MAX, true), (CURSOR_BYTES_MAX + 1, false)] {
+            let wire = minicbor::to_vec(ByteVec::from(vec![7; length])).expect("writes");
+            let read = minicbor::decode::<Cursor>(&wire).ok();
+            assert_eq!(
+                read.map(|cursor| minicbor::to_vec(cursor).expect("writes")),
+                is_allowed.then_some(wire)
+            );
+        }
+    }
 }

@@ -27,6 +27,9 @@ use crate::transport::{ServerAddress, TokenProvider};
 /// Commits a slow watcher may lag behind before it reads anew.
 const COMMITS_KEPT: usize = 64;
 
+/// Pause between two looks whether a call still uses a store that is to be closed; such calls end by themselves.
+const STILL_USED_PAUSE: Duration = Duration::from_millis(5);
+
 /// What to do with work that has not reached the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignOut {
@@ -248,12 +251,18 @@ impl Haversack {
         if mode == SignOut::Refuse && !unsynced.is_empty() {
             return Err(Error::Unsynced { count: unsynced.len() as u64 });
         }
-        self.send(Message::Disconnect)?;
         if mode == SignOut::Discard {
-            let folder = self.shared.folder.clone();
-            self.clone().close().await?;
-            run_blocking(move || erase_store(&folder)).await??;
+            let (store, folder) = (self.take_store().await?, self.shared.folder.clone());
+            let lost = run_blocking(move || {
+                let lost = store.outbox()?;
+                // What the log still holds goes with it.
+                let _ = store.close();
+                erase_store(&folder)?;
+                Ok::<_, StoreError>(lost)
+            });
+            return Ok(lost.await??);
         }
+        self.send(Message::Disconnect)?;
         Ok(unsynced)
     }
 
@@ -270,12 +279,25 @@ impl Haversack {
     /// # Errors
     /// [`Error::Closed`] when it already was.
     pub async fn close(self) -> Result<(), Error> {
+        let store = self.take_store().await?;
+        Ok(run_blocking(move || store.close()).await??)
+    }
+
+    /// Ends delivery and takes the store away from every clone, once the calls that still use it have ended.
+    async fn take_store(&self) -> Result<Store, Error> {
         let task = lock(&self.shared.task).take().ok_or(Error::Closed)?;
         self.send(Message::Close)?;
         task.await.map_err(|_| Error::Closed)?;
-        let Some(store) = lock(&self.shared.store).take() else { return Err(Error::Closed) };
-        // A call still running on another clone keeps the file open until it ends; it closes it then.
-        Ok(run_blocking(move || Arc::into_inner(store).map_or(Ok(()), Store::close)).await??)
+        let mut shared = lock(&self.shared.store).take().ok_or(Error::Closed)?;
+        // Watches ask once more, and learn that the store is closed.
+        let _ = self.shared.commits.send(());
+        loop {
+            match Arc::try_unwrap(shared) {
+                Ok(store) => return Ok(store),
+                Err(still_used) => shared = still_used,
+            }
+            tokio::time::sleep(STILL_USED_PAUSE).await;
+        }
     }
 
     /// Runs `work` on the store, off the async threads.

@@ -16,7 +16,7 @@ pub struct Status {
     pub sending: u64,
     /// Change sets the server refused whose input is kept.
     pub rejected: u64,
-    /// Fields with concurrent values.
+    /// Records with concurrent values.
     pub conflicts: u64,
     /// Notices not acknowledged.
     pub notices: u64,

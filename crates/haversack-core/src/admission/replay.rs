@@ -4,7 +4,7 @@
 //! record unloadable for ever. Nothing foreign touches a record before it went through here; the clone that did is
 //! swapped in only afterwards. A refusal concerns that one change set.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::legacy::{Key as OpKey, ObjectId, OpType};
 use automerge::transaction::Transactable;
@@ -190,15 +190,23 @@ struct OpReader<'a> {
 impl OpReader<'_> {
     fn read(&self, change: &ExpandedChange) -> Result<Vec<Write>, AdmissionRefusal> {
         let mut writes = Vec::new();
+        let mut registers: BTreeMap<&str, bool> = BTreeMap::new();
         for op in &change.operations {
             let OpKey::Map(key) = &op.key else { return Err(Code::Malformed.into()) };
             if op.obj != ObjectId::Root || op.insert {
                 return Err(Code::Malformed.into());
             }
             let Some(key) = Key::parse(key) else { return Err(Code::Schema.into()) };
+            if let Key::Register(field) = key {
+                registers.insert(field, matches!(op.action, OpType::Put(_)));
+            }
             writes.extend(self.read_op(key, &op.action)?);
         }
-        Ok(writes)
+        // A register is never left deleted: that would empty it past every rule about clearing.
+        match registers.into_iter().find(|(_, ends_put)| !ends_put) {
+            Some((field, _)) => Err(at(Code::Schema, self.collection_name, field)),
+            None => Ok(writes),
+        }
     }
 
     fn read_op(&self, key: Key<'_>, action: &OpType) -> Result<Option<Write>, AdmissionRefusal> {

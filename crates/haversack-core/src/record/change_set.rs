@@ -191,6 +191,9 @@ pub enum EditRefusal {
     /// Nothing to do, or more parts than a change set may have.
     #[error("a change set touches 1 to {PARTS_PER_CHANGE_SET_MAX} records, each once")]
     Parts,
+    /// Declared after a change set that was refused; correct or retry that one first.
+    #[error("change set {0}, which this is declared after, was refused")]
+    AfterRefused(ChangeSetId),
     /// Declared after too many others.
     #[error("a change set is declared after at most {AFTER_MAX} others")]
     After,

@@ -251,9 +251,9 @@ impl Value {
         })
     }
 
-    /// Reads a register's scalar as a value of `kind`; `None` when it is of another.
+    /// Reads a register's scalar as a value of `kind`; `None` when it is of another, or of a form no row could keep.
     pub(crate) fn from_scalar(kind: FieldKind, scalar: &ScalarValue) -> Option<Self> {
-        Some(match (kind, scalar) {
+        let value = match (kind, scalar) {
             (FieldKind::Text, ScalarValue::Str(text)) => Self::Text(text.to_string()),
             (FieldKind::Date, ScalarValue::Str(text)) => Self::Date(text.to_string()),
             (FieldKind::Decimal, ScalarValue::Str(text)) => Self::Decimal(text.to_string()),
@@ -266,7 +266,19 @@ impl Value {
                 Self::Reference(Reference::from_document(text)?)
             }
             _ => return None,
-        })
+        };
+        value.is_well_formed().then_some(value)
+    }
+
+    /// Says whether the value survives its JSON form: what a hostile server may have written need not.
+    pub(crate) fn is_well_formed(&self) -> bool {
+        match self {
+            Self::Float(number) => number.is_finite(),
+            Self::Instant(at) => at.is_civil(),
+            Self::Date(text) => check_date(text).is_ok(),
+            Self::Decimal(text) => is_decimal(text),
+            _ => true,
+        }
     }
 }
 
@@ -376,6 +388,21 @@ mod tests {
         ];
         for (kind, value) in kept {
             assert_eq!(check_value(&field(kind), &value), Ok(()), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_scalar_no_row_could_keep_is_no_value() {
+        for (kind, scalar) in [
+            (FieldKind::Float, ScalarValue::F64(f64::NAN)),
+            (FieldKind::Float, ScalarValue::F64(f64::NEG_INFINITY)),
+            (FieldKind::Instant, ScalarValue::Timestamp(i64::MAX)),
+            (FieldKind::Date, "2023-02-29".into()),
+            (FieldKind::Decimal, "1e9".into()),
+            (FieldKind::Reference, "x:1".into()),
+            (FieldKind::Text, ScalarValue::Int(1)),
+        ] {
+            assert_eq!(Value::from_scalar(kind, &scalar), None, "{kind:?}");
         }
     }
 

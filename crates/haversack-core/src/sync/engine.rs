@@ -3,7 +3,9 @@
 //! Single flight: at most one exchange is under way. Work found meanwhile starts the next one; nothing waits for a new
 //! edit to be sent.
 
-use haversack_protocol::limits::{CHANGE_SETS_PER_PUSH_MAX, FAILURES_BEFORE_SPLIT};
+use haversack_protocol::limits::{
+    BACKOFF_MAX_MS, CHANGE_SETS_PER_PUSH_MAX, FAILURES_BEFORE_SPLIT, RETRY_AFTER_MAX_MS,
+};
 use haversack_protocol::{Class, Code, UnixMillis};
 
 use super::backoff::full_jitter;
@@ -16,6 +18,8 @@ pub enum Failure {
         /// What the server asked for, in milliseconds.
         retry_after_ms: Option<u64>,
     },
+    /// A whole answer that decided nothing of what was sent: it waits for something else.
+    Undecided,
     /// The token was refused; the provider is asked once before waiting.
     Token,
     /// Nothing more can be sent until the app acts.
@@ -127,6 +131,10 @@ pub struct Engine {
     failures: u32,
     change_sets_max: usize,
     waiting_until: Option<UnixMillis>,
+    /// The pause is for what waits, not for the server: new work need not wait with it.
+    is_pause_soft: bool,
+    /// Registered anew since the last exchange that succeeded.
+    has_registered_anew: bool,
     blocked: Option<Code>,
 }
 
@@ -143,14 +151,22 @@ impl Default for Engine {
             failures: 0,
             change_sets_max: CHANGE_SETS_PER_PUSH_MAX,
             waiting_until: None,
+            is_pause_soft: false,
+            has_registered_anew: false,
             blocked: None,
         }
     }
 }
 
+/// No pause is longer; one that is was asked for before the clock was set back.
+const PAUSE_MS_MAX: u64 = RETRY_AFTER_MAX_MS + BACKOFF_MAX_MS;
+
 impl Engine {
     /// Takes one input and says what to do next. `entropy` is one fresh random number.
     pub fn step(&mut self, now: UnixMillis, input: Input, entropy: u64) -> Vec<Effect> {
+        if self.waiting_until.is_some_and(|until| until > now.plus_ms(PAUSE_MS_MAX)) {
+            (self.waiting_until, self.has_work) = (None, true);
+        }
         match input {
             Input::Connected { registered } => {
                 *self = Self { is_online: self.is_online, ..Self::default() };
@@ -163,9 +179,18 @@ impl Engine {
                 if is_online && !self.is_online {
                     (self.waiting_until, self.failures, self.has_work) = (None, 0, true);
                 }
+                // The driver drops what was under way on the network that went.
+                if !is_online && self.is_busy {
+                    (self.is_busy, self.has_work) = (false, true);
+                }
                 self.is_online = is_online;
             }
-            Input::LocalWork => self.has_work = true,
+            Input::LocalWork => {
+                self.has_work = true;
+                if std::mem::take(&mut self.is_pause_soft) {
+                    self.waiting_until = None;
+                }
+            }
             Input::SyncNow => (self.has_work, self.waiting_until, self.blocked) = (true, None, None),
             Input::Woken => {
                 if self.waiting_until.is_some_and(|until| until <= now) {
@@ -179,7 +204,7 @@ impl Engine {
             }
             Input::Registered(Err(failure)) => self.failed(now, &failure, entropy),
             Input::Exchanged(Outcome::Applied { more_to_read, more_to_send, .. }) => {
-                self.is_busy = false;
+                (self.is_busy, self.has_registered_anew) = (false, false);
                 self.has_work |= more_to_read || more_to_send;
                 self.succeeded();
             }
@@ -218,13 +243,17 @@ impl Engine {
     }
 
     fn succeeded(&mut self) {
-        (self.failures, self.token_failures) = (0, 0);
+        (self.failures, self.token_failures, self.is_pause_soft) = (0, 0, false);
         self.change_sets_max = (self.change_sets_max * 2).min(CHANGE_SETS_PER_PUSH_MAX);
     }
 
     fn failed(&mut self, now: UnixMillis, failure: &Failure, entropy: u64) {
-        (self.is_busy, self.has_work) = (false, true);
+        (self.is_busy, self.has_work, self.is_pause_soft) = (false, true, false);
         match failure {
+            Failure::Undecided => {
+                self.wait(now, None, entropy);
+                self.is_pause_soft = true;
+            }
             Failure::Transient { retry_after_ms } => {
                 if self.failures >= FAILURES_BEFORE_SPLIT {
                     self.change_sets_max = (self.change_sets_max / 2).max(1);
@@ -238,6 +267,10 @@ impl Engine {
                 if self.token_failures > 1 {
                     self.wait(now, None, entropy);
                 }
+            }
+            // The server may be another than the one that registered the device: asked once, then believed.
+            Failure::Blocked(Code::DeviceRevoked) if self.is_registered && !self.has_registered_anew => {
+                (self.is_registered, self.has_registered_anew) = (false, true);
             }
             Failure::Blocked(code) => self.blocked = Some(*code),
         }
@@ -349,6 +382,42 @@ mod tests {
         assert!(matches!(engine.step(NOW, Input::TokenRenewed(true), 0)[..], [Effect::Exchange { .. }]));
         assert!(matches!(engine.step(NOW, refused(), 5)[..], [Effect::WakeAt(_)]));
         assert_eq!(engine.failures, 1);
+    }
+
+    #[test]
+    fn what_waits_for_something_else_neither_shrinks_batches_nor_holds_new_work_up() {
+        let mut engine = connected();
+        let undecided = || Input::Exchanged(Outcome::Failed(Failure::Undecided));
+        for _ in 0..30 {
+            assert!(matches!(engine.step(NOW, undecided(), 9)[..], [Effect::WakeAt(_)]));
+            let effects = engine.step(NOW, Input::LocalWork, 0);
+            assert_eq!(effects, [Effect::Exchange { change_sets_max: CHANGE_SETS_PER_PUSH_MAX }]);
+        }
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_stretch_a_pause() {
+        let mut engine = connected();
+        engine.step(NOW, transient(), u64::MAX);
+        let year_ago = UnixMillis(NOW.0 - 365 * 86_400_000);
+        assert!(matches!(engine.step(year_ago, Input::Woken, 0)[..], [Effect::Exchange { .. }]));
+    }
+
+    #[test]
+    fn a_network_that_goes_takes_the_request_under_way_with_it() {
+        let mut engine = connected();
+        assert_eq!(engine.step(NOW, Input::Online(false), 0), NOTHING);
+        assert!(matches!(engine.step(NOW, Input::Online(true), 0)[..], [Effect::Exchange { .. }]));
+    }
+
+    #[test]
+    fn a_device_the_server_does_not_know_registers_anew_once() {
+        let mut engine = connected();
+        let unknown = || Input::Exchanged(Outcome::Failed(Failure::Blocked(Code::DeviceRevoked)));
+        assert_eq!(engine.step(NOW, unknown(), 0), [Effect::Register]);
+        assert!(matches!(engine.step(NOW, Input::Registered(Ok(())), 0)[..], [Effect::Exchange { .. }]));
+        assert_eq!(engine.step(NOW, unknown(), 0), NOTHING);
+        assert_eq!(engine.phase(), Phase::Blocked(Code::DeviceRevoked));
     }
 
     #[test]

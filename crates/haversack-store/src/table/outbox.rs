@@ -220,9 +220,9 @@ pub(crate) fn frozen_by_hash(
 }
 
 /// Orders of frozen entries.
-pub(crate) fn frozen_orders(connection: &Connection, limit: i64) -> Result<Vec<i64>, StoreError> {
-    let sql = "SELECT entry_order FROM outbox WHERE state = 'frozen' ORDER BY entry_order LIMIT ?1";
-    all(connection, sql, [limit], |row| row.get(0))
+pub(crate) fn frozen_orders(connection: &Connection) -> Result<Vec<i64>, StoreError> {
+    let sql = "SELECT entry_order FROM outbox WHERE state = 'frozen' ORDER BY entry_order";
+    all(connection, sql, [], |row| row.get(0))
 }
 
 /// Orders of pending entries, greatest priority first.

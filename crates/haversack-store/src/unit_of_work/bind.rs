@@ -43,7 +43,7 @@ pub(crate) fn bind(connection: &Connection, server: &str, reply: &DeviceReply) -
         return Err(StoreError::OtherPrincipal);
     }
     if bound.device.is_some_and(|device| device != reply.device) {
-        for order in outbox::frozen_orders(connection, i64::MAX)? {
+        for order in outbox::frozen_orders(connection)? {
             outbox::thaw(connection, order)?;
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use haversack_core::outbox::{Entry, FreezeRefusal, Freezer, FrozenPart, Lane};
-use haversack_protocol::limits::PUSH_BYTES_TARGET;
+use haversack_protocol::limits::BODY_COMPRESSED_BYTES_MAX;
 use haversack_protocol::{Code, PushedChangeSet, PushedPart, RecordId, Rejection, Schema};
 use rusqlite::Connection;
 
@@ -12,8 +12,8 @@ use super::reject::roll_back;
 use crate::StoreError;
 use crate::table::{document, lane, meta, outbox};
 
-/// Raw change bytes of one batch; about twice what remains of them when compressed.
-const BATCH_BYTES_TARGET: usize = 2 * PUSH_BYTES_TARGET;
+/// Raw change bytes of one batch; with ids and lengths it fits a frame even when nothing of it compresses.
+const BATCH_BYTES_MAX: usize = BODY_COMPRESSED_BYTES_MAX * 7 / 8;
 
 /// A batch to send.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,24 +36,40 @@ pub(crate) fn lease_batch(
 ) -> Result<Leased, StoreError> {
     let device = meta::read(connection, meta::DEVICE)?.ok_or(StoreError::NotRegistered)?;
     let mut batch = Batch::default();
-    let limit = i64::try_from(change_sets_max).unwrap_or(i64::MAX);
-    for order in outbox::frozen_orders(connection, limit)? {
-        if batch.is_full(change_sets_max) {
-            break;
+    let mut held_back = BTreeSet::new();
+    let mut room = change_sets_max;
+    for order in outbox::frozen_orders(connection)? {
+        // What it needs may have been thawed and is authored only now: it goes with a later batch, its bytes unchanged.
+        let mut needs = outbox::needs(connection, order)?.into_iter();
+        if needs.try_fold(false, |waits, need| {
+            Ok::<_, StoreError>(waits || held_back.contains(&need) || outbox::is_pending(connection, need)?)
+        })? {
+            held_back.insert(order);
+            continue;
         }
         let parts = outbox::frozen_parts(connection, order)?;
+        if !batch.has_room(change_sets_max, &parts) {
+            room = 0;
+            break;
+        }
         batch.add(&outbox::load(connection, order)?, parts);
+        room -= 1;
     }
     let mut freezer = Freezer::new(device, schema);
-    for order in choose(connection, change_sets_max.saturating_sub(batch.push.len()))? {
-        if batch.is_full(change_sets_max) {
-            break;
+    for order in choose(connection, room)? {
+        if outbox::needs(connection, order)?.iter().any(|need| held_back.contains(need)) {
+            held_back.insert(order);
+            continue;
         }
         let entry = outbox::load(connection, order)?;
         match freeze(connection, &mut freezer, &entry)? {
             Ok(parts) => {
                 outbox::freeze(connection, order, &parts)?;
                 batch.changed.extend(parts.iter().map(|part| part.record));
+                // Its bytes are stored all the same, and open the next batch.
+                if !batch.has_room(change_sets_max, &parts) {
+                    break;
+                }
                 batch.add(&entry, parts);
             }
             Err(_) => {
@@ -136,8 +152,11 @@ struct Batch {
 }
 
 impl Batch {
-    fn is_full(&self, change_sets_max: usize) -> bool {
-        self.push.len() >= change_sets_max || self.bytes >= BATCH_BYTES_TARGET
+    /// A batch that does not compress at all must still fit a frame; a single change set always does.
+    fn has_room(&self, change_sets_max: usize, parts: &[FrozenPart]) -> bool {
+        let bytes: usize = parts.iter().map(|part| part.change.len()).sum();
+        let fits = self.push.is_empty() || self.bytes + bytes <= BATCH_BYTES_MAX;
+        self.push.len() < change_sets_max && fits
     }
 
     fn add(&mut self, entry: &Entry, frozen: Vec<FrozenPart>) {

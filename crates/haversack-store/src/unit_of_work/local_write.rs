@@ -26,6 +26,7 @@ pub(crate) fn local_write(
     if outbox::is_full(connection, entries_max)? {
         return Err(StoreError::OutboxFull);
     }
+    keep_live_predecessors(connection, &mut change_set)?;
     check_references(connection, schema, &change_set)?;
     id_map::resolving(connection, |resolve| rewrite_change_set(&mut change_set, resolve))?;
     for part in &change_set.parts {
@@ -73,6 +74,21 @@ fn check_sizes(change_set: &ChangeSet) -> Result<(), EditRefusal> {
             return Err(EditRefusal::TooLarge(part.record));
         }
     }
+    Ok(())
+}
+
+/// Keeps what the change set is declared after as far as it is still on its way: what arrived cannot fall any more, and
+/// what is unknown would be waited for without end.
+fn keep_live_predecessors(connection: &Connection, change_set: &mut ChangeSet) -> Result<(), StoreError> {
+    let mut live = Vec::new();
+    for id in std::mem::take(&mut change_set.after) {
+        match outbox::find(connection, id)?.map(|entry| entry.state) {
+            Some(EntryState::Rejected(_)) => return Err(EditRefusal::AfterRefused(id).into()),
+            Some(_) => live.push(id),
+            None => {}
+        }
+    }
+    change_set.after = live;
     Ok(())
 }
 

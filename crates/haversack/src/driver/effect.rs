@@ -48,6 +48,7 @@ pub(crate) struct Link {
 struct Exchanged {
     settled: usize,
     pushed: usize,
+    hinted: usize,
     more_to_read: bool,
     more_to_send: bool,
     /// It promised more, but nothing of it could be read: asking again at once would bring the same.
@@ -56,9 +57,14 @@ struct Exchanged {
 }
 
 impl Exchanged {
-    /// Well formed, but it decided nothing and brought nothing: never ask again at once.
+    /// It decided nothing of what was sent and brought nothing more: never ask again at once.
     fn is_useless(&self) -> bool {
         self.is_stuck || (self.pushed > 0 && self.settled == 0 && !self.more_to_read)
+    }
+
+    /// It says of every change set sent what that waits for.
+    fn is_undecided(&self) -> bool {
+        !self.is_stuck && self.hinted >= self.pushed
     }
 }
 
@@ -124,6 +130,10 @@ impl Link {
     pub(crate) async fn exchange(&self, change_sets_max: usize) -> Done {
         let mut sent = Vec::new();
         match self.try_exchange(change_sets_max, &mut sent).await {
+            Ok(done) if done.is_useless() && done.is_undecided() => {
+                let input = Input::Exchanged(Outcome::Failed(Failure::Undecided));
+                Done { input, error: None, unsettled: done.unsettled }
+            }
             Ok(done) if done.is_useless() => {
                 self.note_failure(sent, &TransportError::Incomplete).await;
                 let failure = Failure::Transient { retry_after_ms: None };
@@ -159,7 +169,7 @@ impl Link {
         }
         let device = identity.device.ok_or(TransportError::Incomplete)?;
         let leased = self.stored(move |store| store.lease_batch(change_sets_max)).await?;
-        self.tell(&leased.changed);
+        tell(&self.commits, &leased.changed);
         let request = self.request(device, token.principal.clone(), leased).await?;
         sent.extend(request.push.iter().map(|change_set| change_set.id));
         let reply = match self.transport.sync(&token, &request).await {
@@ -202,8 +212,15 @@ impl Link {
         let was_in_full = self.with_state(|state| state.echo_in_full);
         let (mut settled, mut more_to_read, mut asks_in_full) = (0, end.more, false);
         for page in pages {
-            let applied = self.stored(move |store| store.apply_page(&page)).await?;
-            self.tell(&applied.changed);
+            // Told from inside, so that watchers hear of it even when this exchange is dropped meanwhile.
+            let commits = self.commits.clone();
+            let applied = self
+                .stored(move |store| {
+                    let applied = store.apply_page(&page)?;
+                    tell(&commits, &applied.changed);
+                    Ok(applied)
+                })
+                .await?;
             settled += applied.accepted + applied.rejected;
             let needs_full = applied.outcome == PageOutcome::NeedsFullEcho;
             self.with_state(|state| state.echo_in_full = needs_full);
@@ -213,12 +230,21 @@ impl Link {
                 break;
             }
         }
+        let hinted = hints.hints.len();
         self.stored(move |store| store.note_hints(&hints)).await?;
         let has_moved = self.stored(Store::cursor).await? != before;
         let is_stuck = more_to_read && !has_moved && !asks_in_full;
         let counts = self.stored(Store::counts).await?;
         let unsettled = counts.pending + counts.sending;
-        Ok(Exchanged { settled, pushed, more_to_read, more_to_send: unsettled > 0, is_stuck, unsettled })
+        Ok(Exchanged {
+            settled,
+            pushed,
+            hinted,
+            more_to_read,
+            more_to_send: unsettled > 0,
+            is_stuck,
+            unsettled,
+        })
     }
 
     async fn note_failure(&self, sent: Vec<ChangeSetId>, error: &TransportError) {
@@ -229,13 +255,6 @@ impl Link {
         let word = error.word();
         // The attempt counter is for display; failing to keep it loses nothing.
         let _ = self.stored(move |store| store.note_failure(&sent, word, None)).await;
-    }
-
-    fn tell(&self, changed: &BTreeSet<RecordId>) {
-        if !changed.is_empty() {
-            // Nobody listening is fine.
-            let _ = self.commits.send(());
-        }
     }
 
     async fn stored<T: Send + 'static>(
@@ -254,5 +273,12 @@ impl Link {
     ) -> Result<Result<T, StoreError>, TransportError> {
         let store = self.store.clone();
         run_blocking(move || work(&store)).await.map_err(|_| TransportError::NotStored)
+    }
+}
+
+fn tell(commits: &broadcast::Sender<()>, changed: &BTreeSet<RecordId>) {
+    if !changed.is_empty() {
+        // Nobody listening is fine.
+        let _ = commits.send(());
     }
 }

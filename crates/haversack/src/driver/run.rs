@@ -99,12 +99,22 @@ impl Driver {
             Message::Disconnect => {
                 (self.link, self.work, self.wake_at) = (None, None, None);
                 self.step(Input::Disconnected);
+                self.tell_waiting(|_| Err(Error::NotConnected));
             }
-            Message::Input(input) => self.step(input),
+            Message::Input(input) => {
+                if input == Input::Online(false) {
+                    // The network it went over is gone; waiting for its silence would only hold the next try up.
+                    self.work = None;
+                }
+                self.step(input);
+            }
             Message::SyncOnce(done) if self.link.is_none() => drop(done.send(Err(Error::NotConnected))),
             Message::SyncOnce(done) => {
                 self.waiting.push((done, SyncReport::default()));
                 self.step(Input::SyncNow);
+                if self.engine.phase() == Phase::Offline {
+                    self.tell_waiting(|_| Err(Error::Transport(TransportError::Unreachable)));
+                }
             }
             Message::Close => {}
         }
@@ -153,15 +163,21 @@ impl Driver {
             progress.last_error = done.error.as_ref().map(|error| error.word().to_owned());
             is_changed
         });
-        // A refused token is asked for anew and a void position read anew before anybody is told.
-        let is_mended = matches!(
+        let is_token = matches!(
             done.input,
             Input::Exchanged(Outcome::Failed(Failure::Token)) | Input::Registered(Err(Failure::Token))
-        ) || matches!(error, Some(TransportError::Refused { code: Code::CursorReset, .. }));
+        );
+        let is_reset = matches!(error, Some(TransportError::Refused { code: Code::CursorReset, .. }));
         let unsettled = done.unsettled;
+        let is_undecided = done.input == Input::Exchanged(Outcome::Failed(Failure::Undecided));
         self.step(done.input);
+        // A refused token is asked for anew and a void position read anew before anybody is told; a token that is
+        // refused again is told.
+        let is_mended = is_reset || is_token && !matches!(self.engine.phase(), Phase::Waiting { .. });
         if let Some(error) = error.filter(|_| !is_mended) {
             self.tell_waiting(|_| Err(Error::Transport(error.clone())));
+        } else if is_undecided {
+            self.tell_waiting(|report| Ok(SyncReport { unsettled, ..report }));
         } else if self.engine.phase() == Phase::Idle {
             self.progress.send_modify(|progress| progress.synced_at = Some(clock::now()));
             self.tell_waiting(|report| Ok(SyncReport { unsettled, ..report }));

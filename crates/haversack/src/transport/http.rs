@@ -9,7 +9,7 @@ use haversack_protocol::{
     MEDIA_TYPE, PageBody, ProblemBody, SyncRequest, TenantId, decode_frames, encode_frame,
 };
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, Response, StatusCode, Url};
 use rustls_platform_verifier::BuilderVerifierExt;
 
 use super::auth::Token;
@@ -203,15 +203,18 @@ impl Transport {
             .send()
             .await;
         let response = sent.map_err(|_| TransportError::Unreachable)?;
-        let is_success = response.status().is_success();
-        let retry_after = retry_after(&response);
-        let frames = decode_frames(&read_body(response).await?)?;
+        let (status, retry_after) = (response.status(), retry_after(&response));
+        let frames = match (decode_frames(&read_body(response).await?), gateway_code(status)) {
+            // A gateway in front of the server answers without frames; what it says of time and token still counts.
+            (Err(_), Some(code)) => return Err(TransportError::Refused { code, retry_after }),
+            (frames, _) => frames?,
+        };
         if let Some(problem) = frames.iter().find(|frame| frame.kind == FrameKind::Problem) {
             let problem: ProblemBody = problem.read()?;
             return Err(TransportError::Refused { code: problem.code, retry_after });
         }
         // A reply of ours always says in its own frames whether it succeeded.
-        if is_success { Ok(frames) } else { Err(TransportError::Incomplete) }
+        if status.is_success() { Ok(frames) } else { Err(TransportError::Incomplete) }
     }
 }
 
@@ -225,6 +228,15 @@ fn tls(is_needed: bool) -> Result<rustls::ClientConfig, TransportError> {
         return Ok(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth());
     }
     Ok(builder.with_platform_verifier().map_err(|_| TransportError::Tls)?.with_no_client_auth())
+}
+
+/// What a status means that came without frames of ours.
+fn gateway_code(status: StatusCode) -> Option<Code> {
+    match status {
+        StatusCode::UNAUTHORIZED => Some(Code::TokenExpired),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Some(Code::Busy),
+        _ => None,
+    }
 }
 
 /// Seconds only: the date form needs two clocks that agree.
