@@ -203,3 +203,31 @@ async fn signing_out_is_refused_with_the_count_while_work_has_not_arrived() {
     let anew = device.open_again().await.expect("the folder is free");
     assert_eq!(anew.status().await.expect("counted").records, 0);
 }
+
+/// Bytes that no compression makes smaller (xorshift).
+fn noise(seed: u64) -> Value {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let bytes = (0..16 * 1024).map(|_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_be_bytes()[0]
+    });
+    Value::Bytes(bytes.collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_does_not_compress_is_split_so_that_every_part_of_it_fits_a_request() {
+    let world = World::start().await;
+    let gate = world.gate().await;
+    let device = world.mentor("ola").await;
+    for number in 0..90 {
+        device.create("activity", Changes::new().set("title", "walk").set("raw", noise(number))).await;
+    }
+    device.connect(gate.address()).await;
+    let report = device.sync().await;
+    assert_eq!((report.settled, report.unsettled), (90, 0));
+    assert_eq!(gate.pushes(), 2, "1.4 MiB in two requests, none tried in vain");
+    assert!(device.outbox().await.is_empty());
+    world.agrees_with(&[&device]).await;
+}

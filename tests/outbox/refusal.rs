@@ -106,3 +106,53 @@ async fn a_discarded_refusal_is_gone_and_the_record_is_as_everybody_sees_it() {
     assert_eq!(shown.row.fields["note"], text("kept"), "the edit behind the refused one was authored anew");
     world.agrees_with(&[&device]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_that_is_authored_anew_is_not_overtaken_by_what_refers_to_it() {
+    let world = World::start().await;
+    let device = world.mentor("ola").await;
+    device.connect(world.address()).await;
+    let walk = device.create("activity", Changes::new().set("title", "walk")).await;
+    device.sync().await;
+    let store = &device.store;
+    store.set_online(false).expect("open");
+    device.edit("activity", walk, Changes::new().set("minutes", 900_i64)).await;
+    // Stands on the refused edit, so it is authored anew; what refers to the person is not.
+    let made = store.transaction(|tx| {
+        tx.edit(walk, "activity", Changes::new().set("note", "with Kari"));
+        tx.create("person", Changes::new().set("name", "Kari"))
+    });
+    let kari = made.await.expect("stored");
+    let visit = device.create("activity", Changes::new().set("title", "visit").set("person", kari)).await;
+    store.set_online(true).expect("open");
+    device.sync().await;
+    let [entry] = &device.outbox().await[..] else { panic!("only the refused edit is kept") };
+    assert!(matches!(&entry.state, EntryState::Rejected(told) if told.code == Code::Rule));
+    assert_eq!(device.record(visit).await.state, RecordState::Synced);
+    assert_eq!(device.row(walk).await.fields["note"], text("with Kari"));
+    world.agrees_with(&[&device]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_declared_after_a_refused_change_set_and_what_is_unknown_is_not_waited_for() {
+    let world = World::start().await;
+    let device = world.mentor("ola").await;
+    let store = &device.store;
+    let nobody = Changes::new().set("name", "Nobody");
+    let root = store.transaction(|tx| (tx.id(), tx.create("team", nobody)).0).await.expect("stored");
+    device.connect(world.address()).await;
+    device.sync().await;
+    rejection(&device, root).await;
+    let later = |after: ChangeSetId| {
+        store.transaction(move |tx| {
+            tx.after(after);
+            tx.create("person", Changes::new().set("name", "Kari"))
+        })
+    };
+    let refused = later(root).await.expect_err("it could never be sent");
+    assert!(matches!(refused.edit_refusal(), Some(haversack::EditRefusal::AfterRefused(id)) if *id == root));
+    store.outbox().discard(root).await.expect("discarded");
+    later(root).await.expect("there is nothing to wait for");
+    assert_eq!(device.sync().await.unsettled, 0);
+    world.agrees_with(&[&device]).await;
+}

@@ -289,3 +289,29 @@ fn a_value_of_another_kind_or_an_unknown_field_is_refused_by_the_schema() {
         );
     }
 }
+
+#[test]
+fn a_forged_delete_empties_no_register_past_the_rules() {
+    use automerge::transaction::{CommitOptions, Transactable};
+    use automerge::{ActorId, Automerge, ROOT};
+    let noted = freeze(&created(), 1, 0, &[change_set(1, false, vec![set_note("kept")])]);
+    let base = admit_as(Some(&created()), &noted[0], false, 1, Role::Mentor).expect("honest");
+    let forge = |write: fn(&mut automerge::transaction::Transaction<'_>)| {
+        let mut forged = Automerge::load(&base.save()).expect("ours");
+        forged.set_actor(ActorId::from([device(2).as_bytes().as_slice(), &[0; 4]].concat()));
+        let mut tx = forged.transaction();
+        write(&mut tx);
+        tx.commit_with(CommitOptions::default().with_time(0));
+        forged.get_last_local_change().expect("one").raw_bytes().to_vec()
+    };
+    let bare = forge(|tx| tx.delete(ROOT, "f:note").expect("there"));
+    let after_a_put = forge(|tx| {
+        tx.put(ROOT, "f:note", "allowed").expect("a scalar");
+        tx.delete(ROOT, "f:note").expect("there");
+    });
+    for forged in [bare, after_a_put] {
+        let refusal = admit_as(Some(&base), &forged, false, 2, Role::Mentor).expect_err("refused");
+        let AdmissionRefusal::Rejected(rejection) = refusal else { panic!("final") };
+        assert_eq!((rejection.code, rejection.field.as_deref()), (Code::Schema, Some("visit.note")));
+    }
+}
