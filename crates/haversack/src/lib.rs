@@ -77,3 +77,8 @@ pub use transport::{
     ServerAddress, StaticToken, Token, TokenFuture, TokenProvider, TokenRefusal, TransportError,
 };
 pub use watch::Watch;
+
+/// The README's example, compiled.
+#[cfg(all(doctest, feature = "platform-keys"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
