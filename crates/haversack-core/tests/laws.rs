@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use haversack_core::outbox::{BaseHeads, Entry, EntryState, Freezer, Lane};
 use haversack_core::{
-    AdmissionRefusal, Author, ChangeSet, Document, Intent, Mark, Part, Reference, Row, Value, admit,
-    admit_from_server, id_map, overlay, project,
+    AdmissionRefusal, Author, ChangeSet, Document, DocumentRefusal, Intent, Mark, Part, Reference, Row,
+    Value, admit, admit_from_server, id_map, overlay, project,
 };
 use haversack_protocol::{
     ChangeSetId, Code, DeviceId, PrincipalId, PushedPart, RecordId, Role, Schema, ServerId, UnixMillis,
@@ -314,4 +314,29 @@ fn a_forged_delete_empties_no_register_past_the_rules() {
         let AdmissionRefusal::Rejected(rejection) = refusal else { panic!("final") };
         assert_eq!((rejection.code, rejection.field.as_deref()), (Code::Schema, Some("visit.note")));
     }
+}
+
+#[test]
+fn a_change_from_the_server_that_jumps_ahead_or_repeats_a_sequence_is_refused() {
+    let base = created();
+    let honest = freeze(&base, 2, 0, &[change_set(1, false, vec![set_note("honest")])]).remove(0);
+    let forge = |twist: fn(&mut automerge::ExpandedChange)| {
+        let mut expanded = automerge::Change::from_bytes(honest.clone()).expect("ours").decode();
+        twist(&mut expanded);
+        expanded.hash = None;
+        automerge::Change::from(expanded).raw_bytes().to_vec()
+    };
+    let jump = forge(|change| change.start_op = 1000.try_into().expect("not zero"));
+    let gap = forge(|change| change.seq = 5);
+    let orphan = forge(|change| change.deps.clear());
+    for forged in [jump, gap, orphan] {
+        assert_eq!(admit_from_server(&base, &forged).map(|(_, hash)| hash), Err(DocumentRefusal::Unreadable));
+    }
+    let (after, _) = admit_from_server(&base, &forge(|_| {})).expect("unchanged, it is honest");
+    let again = forge(|change| change.operations.clear());
+    assert_eq!(
+        admit_from_server(&after, &again).map(|(_, hash)| hash),
+        Err(DocumentRefusal::Unreadable),
+        "sequence used"
+    );
 }

@@ -165,6 +165,12 @@ fn check_identity<'a>(
     if !missing.is_empty() {
         return Err(AdmissionRefusal::Missing(missing));
     }
+    if is_next(document, header) { Ok(Some(document)) } else { Err(Code::Identity.into()) }
+}
+
+/// Says whether a change whose dependencies are known begins where they end, and is its actor's next one. No honest
+/// change does otherwise; a forged one could outrank every concurrent edit, or make the record unreadable.
+fn is_next(document: &Document, header: &ChunkHeader) -> bool {
     let greatest = |hash: &ChangeHash| {
         document.inner.get_change_meta_by_hash(&hash_in(hash)).map_or(0, |change| change.max_op)
     };
@@ -172,10 +178,7 @@ fn check_identity<'a>(
     let actor = ActorId::from(header.actor.as_slice());
     let changes = document.inner.get_changes_meta(&[]);
     let last = changes.iter().filter(|change| *change.actor == actor).map(|change| change.seq).max();
-    if header.start_op != start_op || header.sequence != last.unwrap_or(0) + 1 {
-        return Err(Code::Identity.into());
-    }
-    Ok(Some(document))
+    header.start_op == start_op && header.sequence == last.unwrap_or(0) + 1
 }
 
 /// Reads operations as writes, checking each against the schema and the author's rights.
@@ -355,7 +358,7 @@ fn apply(document: &Document, change: Change) -> Result<(Document, Vec<u8>), Doc
     })
 }
 
-/// Admits a change the server sent, on a device: bytes, dependencies, shape, then apply to a clone. No replay: its
+/// Admits a change the server sent, on a device: bytes, place, shape, then apply to a clone. No replay: its
 /// cost grows with the history, and the server did it. Save with [`Document::save_checked`] once all of a page is in.
 ///
 /// # Errors
@@ -368,7 +371,8 @@ pub fn admit_from_server(before: &Document, bytes: &[u8]) -> Result<(Document, C
     if !before.missing(&header.deps).is_empty() {
         return Err(DocumentRefusal::MissingDependency);
     }
-    if header.deps.is_empty() && !before.heads().is_empty() {
+    let is_second_root = header.deps.is_empty() && !before.heads().is_empty();
+    if is_second_root || !is_next(before, &header) {
         return Err(DocumentRefusal::Unreadable);
     }
     contained(|| {
