@@ -95,6 +95,15 @@ fn forgeries(honest: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let nobody = || OpId::new(4_000, &ActorId::from(&[9u8; 12][..]));
     let forged: Vec<(&'static str, Option<Vec<u8>>)> = vec![
         ("a gap in the sequence", forge(honest, |change| change.seq = 5)),
+        (
+            "the actor of another device",
+            forge(honest, |change| change.actor_id = ActorId::from(&[9u8; 12][..])),
+        ),
+        ("an actor of the server", forge(honest, |change| change.actor_id = ActorId::from(&[0u8; 17][..]))),
+        (
+            "a jump ahead of every concurrent edit",
+            forge(honest, |change| change.start_op = NonZeroU64::new(1_000).expect("not zero")),
+        ),
         ("a time", forge(honest, |change| change.time = i64::MIN)),
         ("a message", forge(honest, |change| change.message = Some("hello".into()))),
         (
@@ -135,7 +144,7 @@ async fn is_sound(device: &Device, what: &str) {
 async fn a_forged_change_sets_one_record_aside_and_the_rest_of_the_page_lands() {
     let told = Told::new().await;
     let forged = forgeries(&told.honest_edit());
-    assert!(forged.len() >= 12, "most forgeries could be made: {}", forged.len());
+    assert!(forged.len() >= 15, "most forgeries could be made: {}", forged.len());
     for (what, change) in forged {
         let device = told.world.mentor("reader").await;
         apply(&device, told.with_edit(change)).await.unwrap_or_else(|error| panic!("{what}: {error}"));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use haversack_core::outbox::{BaseHeads, Entry, EntryState, Freezer, Lane};
 use haversack_core::{
     AdmissionRefusal, Author, ChangeSet, Document, DocumentRefusal, Intent, Mark, Part, Reference, Row,
-    Value, admit, admit_from_server, id_map, overlay, project,
+    Value, admit, admit_from_server, id_map, is_authored_by, overlay, project,
 };
 use haversack_protocol::{
     ChangeSetId, Code, DeviceId, PrincipalId, PushedPart, RecordId, Role, Schema, ServerId, UnixMillis,
@@ -339,4 +339,19 @@ fn a_change_from_the_server_that_jumps_ahead_or_repeats_a_sequence_is_refused() 
         Err(DocumentRefusal::Unreadable),
         "sequence used"
     );
+}
+
+#[test]
+fn a_change_is_known_to_be_of_its_sender_or_of_the_server() {
+    let edit = freeze(&created(), 2, 0, &[change_set(1, false, vec![set_note("mine")])]).remove(0);
+    assert!(is_authored_by(&edit, Some(device(2))));
+    assert!(!is_authored_by(&edit, Some(device(1))) && !is_authored_by(&edit, None));
+    let refers = Value::Reference(Reference::Record(record(50)));
+    let set = Intent::Set { field: "contact".into(), value: refers };
+    let mut document = apply_all(&created(), &freeze(&created(), 2, 0, &[change_set(1, false, vec![set])]));
+    let resolve = |_: RecordId| ServerId::new("CON-1").ok();
+    let schema = schema();
+    let visit = schema.collection("visit").expect("present");
+    let rewrite = id_map::rewrite_document(&mut document, visit, &resolve).expect("rewrites").remove(0);
+    assert!(is_authored_by(&rewrite.bytes, None) && !is_authored_by(&rewrite.bytes, Some(device(2))));
 }

@@ -358,6 +358,18 @@ fn apply(document: &Document, change: Change) -> Result<(Document, Vec<u8>), Doc
     })
 }
 
+/// Says whether a change was authored by the device that is said to have sent it; `None`: by the server itself, whose
+/// actors alone begin with 0x00.
+pub fn is_authored_by(bytes: &[u8], sender: Option<DeviceId>) -> bool {
+    let Ok(header) = inspect(bytes) else { return false };
+    match sender {
+        Some(device) => {
+            header.actor.len() == DEVICE_ACTOR_BYTES && header.actor.starts_with(device.as_bytes())
+        }
+        None => header.actor.first() == Some(&0),
+    }
+}
+
 /// Admits a change the server sent, on a device: bytes, place, shape, then apply to a clone. No replay: its
 /// cost grows with the history, and the server did it. Save with [`Document::save_checked`] once all of a page is in.
 ///

@@ -22,7 +22,7 @@ pub(super) fn accept(work: &mut PageWork<'_>, row: &AcceptedRow) -> Result<(), S
         hashes.insert(part.record, hash);
     }
     for change in &row.server_changes {
-        work.add((change.record, None, change.epoch), row.origin.position, &change.change)?;
+        work.add((change.record, None, change.epoch), None, row.origin.position, &change.change)?;
     }
     for assignment in &row.assignments {
         assign(work, assignment)?;
@@ -51,7 +51,7 @@ fn accept_part(
         }
     };
     let place = (part.record, part.collection.as_deref(), part.epoch);
-    let added = work.add(place, row.origin.position, &change)?;
+    let added = work.add(place, Some(row.origin.device), row.origin.position, &change)?;
     if let Some(hash) = added {
         envelope::insert(work.connection, hash, &row.origin)?;
         if work.device == Some(row.origin.device) {

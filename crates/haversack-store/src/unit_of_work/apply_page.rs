@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use haversack_core::{Document, admit_from_server};
+use haversack_core::{Document, admit_from_server, is_authored_by};
 use haversack_protocol::{ChangeHash, DeviceId, LogRow, PageBody, RecordId, RejectedRow, Schema};
 use rusqlite::Connection;
 
@@ -159,10 +159,12 @@ impl<'a> PageWork<'a> {
         Ok(self.held(record)?.as_ref().is_some_and(|held| held.stored.document.contains(hash)))
     }
 
-    /// Adds a change to a confirmed document. `Some` hash when it was new; a refused one is quarantined.
+    /// Adds a change of `sender` (`None`: the server) to a confirmed document. `Some` hash when it was new; a refused one
+    /// is quarantined.
     pub(super) fn add(
         &mut self,
         (record, collection, epoch): (RecordId, Option<&str>, u32),
+        sender: Option<DeviceId>,
         position: u64,
         change: &[u8],
     ) -> Result<Option<ChangeHash>, StoreError> {
@@ -174,7 +176,8 @@ impl<'a> PageWork<'a> {
             let stored = StoredDocument { collection, epoch, document: Document::empty() };
             *held = Some(Held { stored, added: vec![] });
         }
-        let admitted = held.as_mut().and_then(|held| {
+        let held = held.as_mut().filter(|_| is_authored_by(change, sender));
+        let admitted = held.and_then(|held| {
             let (document, hash) = admit_from_server(&held.stored.document, change).ok()?;
             if held.stored.document.contains(&hash) {
                 return Some(None);
