@@ -99,6 +99,7 @@ impl Driver {
             Message::Disconnect => {
                 (self.link, self.work, self.wake_at) = (None, None, None);
                 self.step(Input::Disconnected);
+                self.publish();
                 self.tell_waiting(|_| Err(Error::NotConnected));
             }
             Message::Input(input) => {
@@ -112,6 +113,7 @@ impl Driver {
             Message::SyncOnce(done) => {
                 self.waiting.push((done, SyncReport::default()));
                 self.step(Input::SyncNow);
+                self.publish();
                 if self.engine.phase() == Phase::Offline {
                     self.tell_waiting(|_| Err(Error::Transport(TransportError::Unreachable)));
                 }
@@ -171,6 +173,8 @@ impl Driver {
         let unsettled = done.unsettled;
         let is_undecided = done.input == Input::Exchanged(Outcome::Failed(Failure::Undecided));
         self.step(done.input);
+        // Whoever is told next must find the state as it is now.
+        self.publish();
         // A refused token is asked for anew and a void position read anew before anybody is told; a token that is
         // refused again is told.
         let is_mended = is_reset || is_token && !matches!(self.engine.phase(), Phase::Waiting { .. });
