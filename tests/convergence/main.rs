@@ -77,7 +77,7 @@ impl Law {
             Move::Lease { who, count } => {
                 let count = usize::from(*count);
                 let leased =
-                    self.replicas[*who].device.store.with_store(move |store| store.lease_batch(count));
+                    self.replicas[*who].device.store.with_store(move |store| store.lease_batch(count, None));
                 leased.await.expect("leased");
             }
             Move::Sync { who, how } => self.replicas[*who].sync(*how).await,

@@ -2,4 +2,5 @@
 //! nothing is lost or sent out of turn.
 
 mod delivery;
+mod parking;
 mod refusal;

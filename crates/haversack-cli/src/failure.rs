@@ -201,7 +201,7 @@ fn store_code(error: &StoreError) -> &'static str {
         StoreError::Edit(refusal) => edit_code(refusal),
         StoreError::OutboxFull => "outbox-full",
         StoreError::UnknownChangeSet(_) => "unknown-change-set",
-        StoreError::NotRejected(_) => "not-rejected",
+        StoreError::NotSetAside(_) => "not-set-aside",
         StoreError::UnknownRecord(_) => "unknown-record",
         StoreError::NotIndexed { .. } => "not-indexed",
         StoreError::OtherPrincipal => "other-principal",

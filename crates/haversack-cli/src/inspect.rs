@@ -56,6 +56,7 @@ async fn report(session: &Session) -> Result<Json, Failure> {
         "pending": status.pending,
         "sending": status.sending,
         "rejected": status.rejected,
+        "parked": status.parked,
         "conflicts": status.conflicts,
         "notices": status.notices,
         "files": files(&session.folder)?,

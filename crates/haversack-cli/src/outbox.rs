@@ -1,8 +1,6 @@
 //! `haversack outbox`.
 
-use haversack::{
-    ChangeSetId, EntryState, Intent, OutboxEntry, Part, Rejection, StoreError, Value, value_to_json,
-};
+use haversack::{ChangeSetId, EntryState, Intent, OutboxEntry, Part, StoreError, Value, value_to_json};
 use serde_json::{Value as Json, json};
 
 use crate::exit::Exit;
@@ -16,8 +14,9 @@ const HIDDEN: &str = "(sensitive; --show-sensitive)";
 
 /// What to do with the outbox.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Holds edits without a verdict, and refused ones with what
-you typed. Nothing leaves it but by a verdict or `discard`.
+#[command(after_help = "Holds edits without a verdict, refused ones, and parked ones that
+were taken back after repeated failure, all with what you typed.
+Nothing leaves it but by a verdict or `discard`.
 
 Examples:
   haversack outbox
@@ -43,13 +42,13 @@ enum OutboxCommand {
         #[arg(long)]
         show_sensitive: bool,
     },
-    /// Send a refused edit again, as it was.
+    /// Send a refused or parked edit again, as it was.
     #[command(after_help = "Example:\n  haversack outbox retry 0198c0de-0000-7000-8000-000000000001")]
     Retry {
         /// Id of the change set.
         change_set: ChangeSetId,
     },
-    /// Drop a refused edit and what was typed, for good.
+    /// Drop a refused or parked edit and what was typed, for good.
     #[command(after_help = "Example:\n  haversack outbox discard 0198c0de-0000-7000-8000-000000000001")]
     Discard {
         /// Id of the change set.
@@ -130,7 +129,7 @@ fn show(session: &Session, entry: &OutboxEntry, with_sensitive: bool) -> Result<
 
 fn show_entry(session: &Session, entry: &OutboxEntry) -> Result<(), Failure> {
     let screen = session.screen;
-    let rejection = rejection(entry);
+    let rejection = entry.state.set_aside();
     let tone = if rejection.is_some() { Tone::Warning } else { Tone::Strong };
     screen.line(Some(tone), &format!("{}  {}", entry.change_set.id, state_word(&entry.state)))?;
     let mut rows = vec![];
@@ -142,7 +141,8 @@ fn show_entry(session: &Session, entry: &OutboxEntry) -> Result<(), Failure> {
         put("", format!("and {more} more"));
     }
     if let Some(rejection) = rejection {
-        put("refused", format!("{}: {}", rejection.code, rejection.code.meaning()));
+        let word = if matches!(entry.state, EntryState::Parked(_)) { "parked" } else { "refused" };
+        put(word, format!("{}: {}", rejection.code, rejection.code.meaning()));
         rejection.field.iter().for_each(|field| put("field", field.clone()));
         rejection.rule.iter().for_each(|rule| put("rule", rule.clone()));
         rejection.root_cause.iter().for_each(|cause| put("because of", cause.to_string()));
@@ -171,18 +171,12 @@ fn what_part(part: &Part) -> String {
     format!("{verb} {} {}", part.collection, part.record)
 }
 
-fn rejection(entry: &OutboxEntry) -> Option<&Rejection> {
-    match &entry.state {
-        EntryState::Rejected(rejection) => Some(rejection),
-        _ => None,
-    }
-}
-
 fn state_word(state: &EntryState) -> &'static str {
     match state {
         EntryState::Pending => "pending",
         EntryState::Frozen => "sending",
         EntryState::Rejected(_) => "rejected",
+        EntryState::Parked(_) => "parked",
         _ => "unknown",
     }
 }
@@ -194,7 +188,7 @@ fn to_json(entry: &OutboxEntry) -> Json {
         "change_set": entry.change_set.id,
         "at": entry.change_set.at.to_string(),
         "state": state_word(&entry.state),
-        "rejection": rejection(entry),
+        "rejection": entry.state.set_aside(),
         "attempts": entry.attempts,
         "last_error": entry.last_error,
         "next_try": entry.next_try.map(|at| at.to_string()),

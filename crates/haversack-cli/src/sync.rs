@@ -68,13 +68,14 @@ pub(crate) async fn connect(session: &Session, arguments: &ServerArguments) -> R
 
 /// Sends and fetches until nothing is left to do.
 pub(crate) async fn run(session: &Session, arguments: SyncArguments) -> Result<Exit, Failure> {
-    let rejected_before = session.store.status().await?.rejected;
+    let before = session.store.status().await?;
     if !connect(session, &arguments.server).await? {
         return Err(Failure::NoServer);
     }
     let report = sync(session, Duration::from_secs(arguments.deadline)).await?;
     let status = session.store.status().await?;
-    let refused = status.rejected.saturating_sub(rejected_before);
+    let refused = status.rejected.saturating_sub(before.rejected);
+    let parked = status.parked.saturating_sub(before.parked);
     let screen = session.screen;
     if screen.is_json {
         screen.json(&json!({
@@ -83,6 +84,8 @@ pub(crate) async fn run(session: &Session, arguments: SyncArguments) -> Result<E
             "unsettled": report.unsettled,
             "rejected": status.rejected,
             "rejected_now": refused,
+            "parked": status.parked,
+            "parked_now": parked,
             "records": status.records,
             "conflicts": status.conflicts,
             "notices": status.notices,
@@ -99,6 +102,11 @@ pub(crate) async fn run(session: &Session, arguments: SyncArguments) -> Result<E
             let text = format!("{} refused; your input is kept, see `haversack outbox`", status.rejected);
             screen.line(Some(Tone::Warning), &text)?;
         }
+        if status.parked > 0 {
+            let text =
+                format!("{} parked after failing again and again; see `haversack outbox`", status.parked);
+            screen.line(Some(Tone::Warning), &text)?;
+        }
         if status.notices > 0 {
             screen.line(
                 Some(Tone::Warning),
@@ -106,7 +114,7 @@ pub(crate) async fn run(session: &Session, arguments: SyncArguments) -> Result<E
             )?;
         }
     }
-    Ok(exit(refused, report.unsettled))
+    Ok(exit(refused + parked, report.unsettled))
 }
 
 /// How a round trip that reached its end, ends the command.

@@ -146,7 +146,7 @@ fn the_outbox_holds_every_edit_and_lets_only_refused_ones_go() {
 
     let change_set = entries[1]["change_set"].as_str().expect("an id");
     let (exit, error) = refusal(&place.run(&["outbox", "discard", change_set, "--json"]));
-    assert_eq!((exit, &error["code"]), (Some(3), &"not-rejected".into()));
+    assert_eq!((exit, &error["code"]), (Some(3), &"not-set-aside".into()));
     assert_eq!(place.json(&["outbox"]).as_array().map(Vec::len), Some(2), "nothing was dropped");
 }
 

@@ -76,3 +76,7 @@ pub const BACKOFF_MAX_MS: u64 = 5 * 60 * 1000;
 pub const RETRY_AFTER_MAX_MS: u64 = 60 * 60 * 1000;
 /// Failures of the same batch without a verdict before it is split in halves.
 pub const FAILURES_BEFORE_SPLIT: u32 = 4;
+/// Failures of a change set alone, the server answering without it each time, before it is parked: half a minute.
+pub const FAILURES_ALONE_MAX: u32 = 6;
+/// Answers that hold a change set for what this device does not have to send, before it is parked.
+pub const HOLDS_MAX: u32 = 8;

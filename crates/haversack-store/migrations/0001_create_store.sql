@@ -40,11 +40,14 @@ CREATE TABLE outbox (
     entry_order INTEGER PRIMARY KEY AUTOINCREMENT,                               -- place in the outbox, never reused
     change_set_id BLOB NOT NULL UNIQUE CHECK (length(change_set_id) = 16),       -- idempotency key
     priority INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 255),                -- greater ones overtake
-    state TEXT NOT NULL CHECK (state IN ('pending', 'frozen', 'rejected')),      -- where it stands
+    state TEXT NOT NULL                                                          -- where it stands
+        CHECK (state IN ('pending', 'frozen', 'rejected', 'parked')),
     body BLOB NOT NULL,                                                          -- the change set, CBOR
     base BLOB NOT NULL,                                                          -- what its author had seen, CBOR
-    rejection TEXT CHECK ((rejection IS NOT NULL) = (state = 'rejected')),       -- why it was refused, JSON
+    rejection TEXT                                                               -- why it was set aside, JSON
+        CHECK ((rejection IS NOT NULL) = (state IN ('rejected', 'parked'))),
     attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),                   -- requests without a verdict
+    holds INTEGER NOT NULL DEFAULT 0 CHECK (holds >= 0),                         -- answers that held its bytes
     last_error TEXT,                                                             -- code or transport word of the last one
     next_try INTEGER                                                             -- earliest next try, Unix milliseconds
 ) STRICT;
@@ -130,7 +133,8 @@ CREATE TABLE quarantine (
 -- What changed or threatens user data without the user's doing. Ids and counts, never values.
 CREATE TABLE notice (
     id INTEGER PRIMARY KEY AUTOINCREMENT,                                        -- order of arrival
-    kind TEXT NOT NULL CHECK (kind IN ('rejected', 'shadowed', 'quarantined')),  -- what happened
+    kind TEXT NOT NULL                                                           -- what happened
+        CHECK (kind IN ('rejected', 'parked', 'shadowed', 'quarantined')),
     record BLOB CHECK (record IS NULL OR length(record) = 16),                   -- record concerned
     change_set BLOB CHECK (change_set IS NULL OR length(change_set) = 16),       -- change set it began with
     cause TEXT,                                                                  -- code of the refusal

@@ -94,8 +94,8 @@ pub enum StoreError {
     #[error("the outbox has no change set {0}")]
     UnknownChangeSet(ChangeSetId),
     /// The entry is not in a state for this.
-    #[error("change set {0} is not rejected, so it cannot be discarded or sent again")]
-    NotRejected(ChangeSetId),
+    #[error("change set {0} is on its way; only a rejected or parked one can be discarded or sent again")]
+    NotSetAside(ChangeSetId),
     /// No such record.
     #[error("record {0} is not on this device")]
     UnknownRecord(RecordId),

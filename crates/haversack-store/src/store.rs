@@ -101,25 +101,24 @@ impl Store {
         self.connections.write(|tx| unit_of_work::local_write(tx, schema, change_set, entries_max))
     }
 
-    /// Forgets a rejected change set for good.
+    /// Forgets a rejected or parked change set for good. What was parked for its sake is rejected with it.
     ///
     /// # Errors
-    /// [`StoreError::UnknownChangeSet`] or [`StoreError::NotRejected`] among others.
+    /// [`StoreError::UnknownChangeSet`] or [`StoreError::NotSetAside`] among others.
     pub fn discard(&self, id: ChangeSetId) -> Result<BTreeSet<RecordId>, StoreError> {
         self.connections.write(|tx| unit_of_work::discard(tx, id))
     }
 
-    /// Replaces a rejected change set by a corrected one, or leaves both as they were.
+    /// Replaces rejected or parked change sets, each by the one beside it, in that order; or leaves all as they were.
     ///
     /// # Errors
     /// Those of [`Store::discard`] and [`Store::local_write`].
     pub fn resubmit(
         &self,
-        rejected: ChangeSetId,
-        corrected: ChangeSet,
+        replaced: Vec<(ChangeSetId, ChangeSet)>,
     ) -> Result<BTreeSet<RecordId>, StoreError> {
         let (schema, max) = (self.schema(), OUTBOX_ENTRIES_MAX);
-        self.connections.write(|tx| unit_of_work::resubmit(tx, schema, rejected, corrected, max))
+        self.connections.write(|tx| unit_of_work::resubmit(tx, schema, replaced, max))
     }
 
     /// The read position; `None` before the first page.
@@ -139,13 +138,18 @@ impl Store {
     }
 
     /// Leases a batch of at most `change_sets_max` change sets. Their bytes are stored before this returns, and a
-    /// later lease gives the same bytes until there is a verdict.
+    /// later lease gives the same bytes until there is a verdict. A batch that takes something back, `withdraw` or what
+    /// the server held too often, carries nothing else.
     ///
     /// # Errors
     /// [`StoreError::NotRegistered`] before the first contact, among others.
-    pub fn lease_batch(&self, change_sets_max: usize) -> Result<Leased, StoreError> {
+    pub fn lease_batch(
+        &self,
+        change_sets_max: usize,
+        withdraw: Option<ChangeSetId>,
+    ) -> Result<Leased, StoreError> {
         let schema = self.schema();
-        self.connections.write(|tx| unit_of_work::lease_batch(tx, schema, change_sets_max))
+        self.connections.write(|tx| unit_of_work::lease_batch(tx, schema, change_sets_max, withdraw))
     }
 
     /// Applies a page of the log and stores its cursor, in one transaction.
@@ -163,7 +167,7 @@ impl Store {
     /// [`StoreError`].
     pub fn note_hints(&self, hints: &HintBody) -> Result<(), StoreError> {
         self.connections.write(|tx| {
-            hints.hints.iter().try_for_each(|hint| outbox::note_hint(tx, hint.change_set, hint.code.as_str()))
+            hints.hints.iter().try_for_each(|hint| outbox::note_hint(tx, hint.change_set, hint.code))
         })
     }
 
@@ -269,13 +273,13 @@ impl Store {
         self.connections.read(query::counts)
     }
 
-    /// Change sets the server has not settled to the user's satisfaction: pending, under way and rejected.
+    /// Change sets the server has not settled to the user's satisfaction: pending, under way, rejected and parked.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn unsynced(&self) -> Result<u64, StoreError> {
         let counts = self.counts()?;
-        Ok(counts.pending + counts.sending + counts.rejected)
+        Ok(counts.pending + counts.sending + counts.rejected + counts.parked)
     }
 
     /// The digest of what rows show. Equals that of any device and the server with the same state and no work.

@@ -113,7 +113,7 @@ fn store_kind(error: &StoreError) -> ErrorKind {
         StoreError::Edit(_)
         | StoreError::OutboxFull
         | StoreError::UnknownChangeSet(_)
-        | StoreError::NotRejected(_)
+        | StoreError::NotSetAside(_)
         | StoreError::UnknownRecord(_)
         | StoreError::NotIndexed { .. } => ErrorKind::Invalid,
         _ => ErrorKind::Storage,

@@ -1,15 +1,18 @@
 //! The outbox as apps see it.
 
+use std::collections::BTreeMap;
+
 use haversack_core::ChangeSet;
+use haversack_core::outbox::EntryState;
 use haversack_protocol::ChangeSetId;
-use haversack_store::OutboxEntry;
+use haversack_store::{OutboxEntry, StoreError};
 
 use crate::changes::Transaction;
 use crate::client::Haversack;
 use crate::clock;
 use crate::error::Error;
 
-/// Change sets without a final verdict, and refused ones whose input is kept.
+/// Change sets without a final verdict, and refused and parked ones whose input is kept.
 #[derive(Clone)]
 pub struct Outbox {
     client: Haversack,
@@ -36,20 +39,37 @@ impl Outbox {
         Ok(self.list().await?.into_iter().find(|entry| entry.change_set.id == id))
     }
 
-    /// Sends a refused change set again, as it was.
+    /// Sends a refused or parked change set again, as it was, and with it all that was parked for its sake. The server
+    /// remembers what it refused by id, so each goes under a new one; returned is that of the change set asked for.
     ///
     /// # Errors
-    /// [`Error::Store`] when it is not a refused one, or no longer fits what is here.
+    /// [`Error::Store`] when it is on its way, or no longer fits what is here; nothing is changed then.
     pub async fn retry(&self, id: ChangeSetId) -> Result<ChangeSetId, Error> {
-        let entry = self.show(id).await?.ok_or(haversack_store::StoreError::UnknownChangeSet(id))?;
-        let again = ChangeSet { id: clock::new_change_set(), at: clock::now(), ..entry.change_set };
-        self.send_instead(id, again).await
+        let entries = self.list().await?;
+        let named = entries.iter().find(|entry| entry.change_set.id == id);
+        let named = named.ok_or(StoreError::UnknownChangeSet(id))?;
+        let goes_too = |entry: &&OutboxEntry| matches!(&entry.state, EntryState::Parked(reason) if reason.root_cause == Some(id));
+        let again = std::iter::once(named).chain(entries.iter().filter(goes_too));
+        let mut renamed = BTreeMap::new();
+        let mut replaced = Vec::new();
+        for entry in again {
+            let mut change_set = ChangeSet { at: clock::now(), ..entry.change_set.clone() };
+            change_set.id = clock::new_change_set();
+            renamed.insert(entry.change_set.id, change_set.id);
+            for earlier in &mut change_set.after {
+                *earlier = *renamed.get(earlier).unwrap_or(earlier);
+            }
+            replaced.push((entry.change_set.id, change_set));
+        }
+        let new = renamed[&id];
+        self.send_instead(replaced).await?;
+        Ok(new)
     }
 
-    /// Sends a corrected edit in the place of a refused one; both happen in one transaction.
+    /// Sends a corrected edit in the place of a refused or parked one; both happen in one transaction.
     ///
     /// # Errors
-    /// [`Error::Store`]; the refused entry is then still there.
+    /// [`Error::Store`]; the entry is then still there.
     pub async fn resubmit<T: Send + 'static>(
         &self,
         id: ChangeSetId,
@@ -58,24 +78,23 @@ impl Outbox {
         let mut transaction = Transaction::new();
         let answer = work(&mut transaction);
         let corrected = transaction.into_change_set(self.client.schema_version());
-        self.send_instead(id, corrected).await?;
+        self.send_instead(vec![(id, corrected)]).await?;
         Ok(answer)
     }
 
-    /// Drops a refused change set and its input for good.
+    /// Drops a refused or parked change set and its input for good. What was parked for its sake is refused with it.
     ///
     /// # Errors
-    /// [`Error::Store`] when it is not a refused one.
+    /// [`Error::Store`] when it is on its way.
     pub async fn discard(&self, id: ChangeSetId) -> Result<(), Error> {
         let changed = self.client.with_store(move |store| store.discard(id)).await?;
         self.client.committed(changed, false);
         Ok(())
     }
 
-    async fn send_instead(&self, id: ChangeSetId, corrected: ChangeSet) -> Result<ChangeSetId, Error> {
-        let new = corrected.id;
-        let changed = self.client.with_store(move |store| store.resubmit(id, corrected)).await?;
+    async fn send_instead(&self, replaced: Vec<(ChangeSetId, ChangeSet)>) -> Result<(), Error> {
+        let changed = self.client.with_store(move |store| store.resubmit(replaced)).await?;
         self.client.committed(changed, true);
-        Ok(new)
+        Ok(())
     }
 }

@@ -16,6 +16,8 @@ pub struct Status {
     pub sending: u64,
     /// Change sets the server refused whose input is kept.
     pub rejected: u64,
+    /// Change sets taken back after repeated failure whose input is kept.
+    pub parked: u64,
     /// Records with concurrent values.
     pub conflicts: u64,
     /// Notices not acknowledged.
@@ -54,6 +56,7 @@ impl Progress {
             pending: counts.pending,
             sending: counts.sending,
             rejected: counts.rejected,
+            parked: counts.parked,
             conflicts: counts.conflicts,
             notices: counts.notices,
             phase: self.phase,

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::http::Message;
 
 type Spoil = Arc<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
+type Claim = Arc<dyn Fn(&SyncRequest) -> bool + Send + Sync>;
 type Ask = Arc<dyn Fn(&mut SyncRequest) + Send + Sync>;
 
 /// What the gate does with one sync request.
@@ -33,12 +34,19 @@ pub enum Step {
     Answer(Vec<u8>),
     /// Answers with a body that never ends; the server learns nothing.
     Endless,
+    /// Breaks the line under requests of which this holds; the server learns nothing. Hands all others on.
+    BreakUnder(Claim),
 }
 
 impl Step {
     /// Changes the body of the reply.
     pub fn alter(spoil: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) -> Self {
         Self::Alter(Arc::new(spoil))
+    }
+
+    /// Breaks the line under requests of which `claim` holds.
+    pub fn break_under(claim: impl Fn(&SyncRequest) -> bool + Send + Sync + 'static) -> Self {
+        Self::BreakUnder(Arc::new(claim))
     }
 
     /// Changes the request.
@@ -60,9 +68,13 @@ pub struct Seen {
 impl Seen {
     /// The sync request in it, if it is one.
     pub fn sync_request(&self) -> Option<SyncRequest> {
-        let frames = decode_frames(&self.body).ok()?;
-        frames.iter().find(|frame| frame.kind == FrameKind::SyncRequest)?.read().ok()
+        sync_request(&self.body)
     }
+}
+
+fn sync_request(body: &[u8]) -> Option<SyncRequest> {
+    let frames = decode_frames(body).ok()?;
+    frames.iter().find(|frame| frame.kind == FrameKind::SyncRequest)?.read().ok()
 }
 
 struct Inner {
@@ -167,9 +179,12 @@ impl Inner {
         self.seen.lock().expect("whole").push(Seen { path, authorization, body: request.body.clone() });
         let step = if is_sync { self.next_step() } else { self.registration_step() };
         let server = *self.server.lock().expect("whole");
-        match step {
-            Step::Answer(bytes) => return stream.write_all(&bytes).await.ok(),
+        match &step {
+            Step::Answer(bytes) => return stream.write_all(bytes).await.ok(),
             Step::Endless => return self.never_end(stream).await,
+            Step::BreakUnder(claim) if sync_request(&request.body).is_some_and(|sent| claim(&sent)) => {
+                return None;
+            }
             _ => {}
         }
         let request = match &step {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use haversack::{
-    ChangeSetId, Changes, Config, EntryState, Error, Haversack, HostKey, PrincipalId, RecordId, Schema,
-    ServerAddress, StaticToken, StoreKey, TenantId, Token, Value, value_from_json, value_to_json,
+    ChangeSetId, Changes, Config, Error, Haversack, HostKey, PrincipalId, RecordId, Schema, ServerAddress,
+    StaticToken, StoreKey, TenantId, Token, Value, value_from_json, value_to_json,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -252,14 +252,10 @@ async fn conflicts(store: &Haversack, record: RecordId) -> Result<Json, Failure>
 async fn outbox(store: &Haversack) -> Result<Json, Failure> {
     let entries = store.outbox().list().await?;
     let list = entries.iter().map(|entry| {
-        let rejection = match &entry.state {
-            EntryState::Rejected(rejection) => Some(rejection),
-            _ => None,
-        };
         json!({
             "change_set": entry.change_set.id,
             "attempts": entry.attempts,
-            "rejection": rejection,
+            "rejection": entry.state.set_aside(),
             "records": entry.change_set.parts.iter().map(|part| part.record).collect::<Vec<_>>(),
         })
     });

@@ -35,6 +35,7 @@ fn state_word(state: RecordState) -> &'static str {
         RecordState::Sending => "sending",
         RecordState::Synced => "synced",
         RecordState::Rejected => "rejected",
+        RecordState::Parked => "parked",
         _ => "unknown",
     }
 }

@@ -1,6 +1,6 @@
 //! One change set on its way.
 
-use haversack_protocol::{ChangeHash, RecordId, Rejection, UnixMillis};
+use haversack_protocol::{ChangeHash, Code, RecordId, Rejection, UnixMillis};
 
 use crate::record::ChangeSet;
 
@@ -48,6 +48,25 @@ pub enum EntryState {
     Frozen,
     /// Refused, itself or with what it needs; the input is kept until discarded or sent again.
     Rejected(Rejection),
+    /// Set aside after repeated failure without a verdict, itself or with what it needs, whose change set is then the root
+    /// cause; the input is kept until discarded or sent again.
+    Parked(Rejection),
+}
+
+impl EntryState {
+    /// Where a refusal leaves the entry it names, and all that falls with it. What the device itself took back was never
+    /// refused by anybody: it is parked.
+    pub fn after(rejection: Rejection, root: Code) -> Self {
+        if root == Code::Withdrawn { Self::Parked(rejection) } else { Self::Rejected(rejection) }
+    }
+
+    /// Why it was set aside; `None` while it is on its way.
+    pub fn set_aside(&self) -> Option<&Rejection> {
+        match self {
+            Self::Pending | Self::Frozen => None,
+            Self::Rejected(rejection) | Self::Parked(rejection) => Some(rejection),
+        }
+    }
 }
 
 /// A change set with everything the outbox knows about it.

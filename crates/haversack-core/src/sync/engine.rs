@@ -6,9 +6,10 @@
 use haversack_protocol::limits::{
     BACKOFF_MAX_MS, CHANGE_SETS_PER_PUSH_MAX, FAILURES_BEFORE_SPLIT, RETRY_AFTER_MAX_MS,
 };
-use haversack_protocol::{Class, Code, UnixMillis};
+use haversack_protocol::{ChangeSetId, Class, Code, UnixMillis};
 
 use super::backoff::full_jitter;
+use super::suspicion::{Finding, Suspicion};
 
 /// Why an exchange brought no verdicts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,43 @@ pub enum Outcome {
         more_to_send: bool,
     },
     /// It failed; what was applied before the failure stays.
-    Failed(Failure),
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// What it carried.
+        sent: Sent,
+    },
+}
+
+/// What a request carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sent {
+    /// No change set.
+    #[default]
+    Nothing,
+    /// One change set.
+    One(ChangeSetId),
+    /// That many, more than one.
+    Many(usize),
+}
+
+impl Sent {
+    /// What a push of these change sets is.
+    pub fn of(push: &[ChangeSetId]) -> Self {
+        match push {
+            [] => Self::Nothing,
+            [one] => Self::One(*one),
+            many => Self::Many(many.len()),
+        }
+    }
+
+    fn count(self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::One(_) => 1,
+            Self::Many(count) => count,
+        }
+    }
 }
 
 /// What the driver tells the engine.
@@ -92,6 +129,8 @@ pub enum Effect {
     Exchange {
         /// Change sets in the push; 0 only reads.
         change_sets_max: usize,
+        /// A change set to take back.
+        withdraw: Option<ChangeSetId>,
     },
     /// Say [`Input::Woken`] at this time; replaces any earlier wish.
     WakeAt(UnixMillis),
@@ -136,6 +175,7 @@ pub struct Engine {
     /// Registered anew since the last exchange that succeeded.
     has_registered_anew: bool,
     blocked: Option<Code>,
+    suspicion: Suspicion,
 }
 
 impl Default for Engine {
@@ -154,6 +194,7 @@ impl Default for Engine {
             is_pause_soft: false,
             has_registered_anew: false,
             blocked: None,
+            suspicion: Suspicion::default(),
         }
     }
 }
@@ -182,6 +223,7 @@ impl Engine {
                 // The driver drops what was under way on the network that went.
                 if !is_online && self.is_busy {
                     (self.is_busy, self.has_work) = (false, true);
+                    self.suspicion.interrupted();
                 }
                 self.is_online = is_online;
             }
@@ -202,13 +244,32 @@ impl Engine {
                 (self.is_busy, self.is_registered) = (false, true);
                 self.succeeded();
             }
-            Input::Registered(Err(failure)) => self.failed(now, &failure, entropy),
+            Input::Registered(Err(failure)) => self.failed(now, &failure, Sent::Nothing, entropy),
             Input::Exchanged(Outcome::Applied { more_to_read, more_to_send, .. }) => {
                 (self.is_busy, self.has_registered_anew) = (false, false);
                 self.has_work |= more_to_read || more_to_send;
-                self.succeeded();
+                match self.suspicion.answered() {
+                    Finding::Fine => self.succeeded(),
+                    Finding::Doubt { is_fresh } => {
+                        self.has_work = true;
+                        if is_fresh {
+                            self.failures = 0;
+                        }
+                    }
+                }
             }
-            Input::Exchanged(Outcome::Failed(failure)) => self.failed(now, &failure, entropy),
+            Input::Exchanged(Outcome::Failed { failure, sent }) => {
+                // A server that asks for patience, or refuses the token, says nothing about what was sent.
+                if failure == (Failure::Transient { retry_after_ms: None }) {
+                    if self.failures >= FAILURES_BEFORE_SPLIT {
+                        self.suspicion.arouse();
+                    }
+                    self.suspicion.failed(sent);
+                } else {
+                    self.suspicion.interrupted();
+                }
+                self.failed(now, &failure, sent, entropy);
+            }
             Input::TokenRenewed(has_token) => {
                 (self.is_busy, self.wants_token) = (false, false);
                 if !has_token {
@@ -239,15 +300,19 @@ impl Engine {
             return vec![Effect::Register];
         }
         self.has_work = false;
-        vec![Effect::Exchange { change_sets_max: self.change_sets_max }]
+        let (change_sets_max, withdraw) = self.suspicion.next(self.change_sets_max);
+        vec![Effect::Exchange { change_sets_max, withdraw }]
     }
 
     fn succeeded(&mut self) {
         (self.failures, self.token_failures, self.is_pause_soft) = (0, 0, false);
         self.change_sets_max = (self.change_sets_max * 2).min(CHANGE_SETS_PER_PUSH_MAX);
+        if self.change_sets_max == CHANGE_SETS_PER_PUSH_MAX {
+            self.suspicion = Suspicion::default();
+        }
     }
 
-    fn failed(&mut self, now: UnixMillis, failure: &Failure, entropy: u64) {
+    fn failed(&mut self, now: UnixMillis, failure: &Failure, sent: Sent, entropy: u64) {
         (self.is_busy, self.has_work, self.is_pause_soft) = (false, true, false);
         match failure {
             Failure::Undecided => {
@@ -255,8 +320,9 @@ impl Engine {
                 self.is_pause_soft = true;
             }
             Failure::Transient { retry_after_ms } => {
-                if self.failures >= FAILURES_BEFORE_SPLIT {
-                    self.change_sets_max = (self.change_sets_max / 2).max(1);
+                if self.failures >= FAILURES_BEFORE_SPLIT || self.suspicion.is_aroused() {
+                    let carried = if sent == Sent::Nothing { usize::MAX } else { sent.count() };
+                    self.change_sets_max = (self.change_sets_max.min(carried) / 2).max(1);
                 }
                 self.wait(now, *retry_after_ms, entropy);
             }
@@ -301,12 +367,21 @@ mod tests {
 
     const NOW: UnixMillis = UnixMillis(1_000_000);
     const NOTHING: Vec<Effect> = vec![];
+    use haversack_protocol::limits::FAILURES_ALONE_MAX;
 
     fn connected() -> Engine {
         let mut engine = Engine::default();
         let effects = engine.step(NOW, Input::Connected { registered: true }, 0);
-        assert_eq!(effects, [Effect::Exchange { change_sets_max: CHANGE_SETS_PER_PUSH_MAX }]);
+        assert_eq!(effects, [push(CHANGE_SETS_PER_PUSH_MAX)]);
         engine
+    }
+
+    const fn push(change_sets_max: usize) -> Effect {
+        Effect::Exchange { change_sets_max, withdraw: None }
+    }
+
+    fn failed(failure: Failure, sent: Sent) -> Input {
+        Input::Exchanged(Outcome::Failed { failure, sent })
     }
 
     fn applied(more_to_send: bool) -> Input {
@@ -314,7 +389,7 @@ mod tests {
     }
 
     fn transient() -> Input {
-        Input::Exchanged(Outcome::Failed(Failure::Transient { retry_after_ms: None }))
+        failed(Failure::Transient { retry_after_ms: None }, Sent::Nothing)
     }
 
     #[test]
@@ -322,7 +397,7 @@ mod tests {
         let mut engine = Engine::default();
         assert_eq!(engine.step(NOW, Input::Connected { registered: false }, 0), [Effect::Register]);
         let effects = engine.step(NOW, Input::Registered(Ok(())), 0);
-        assert_eq!(effects, [Effect::Exchange { change_sets_max: CHANGE_SETS_PER_PUSH_MAX }]);
+        assert_eq!(effects, [push(CHANGE_SETS_PER_PUSH_MAX)]);
     }
 
     #[test]
@@ -360,7 +435,7 @@ mod tests {
     fn retry_after_wins_over_the_drawn_pause() {
         let mut engine = connected();
         let failure = Failure::Transient { retry_after_ms: Some(90_000) };
-        let effects = engine.step(NOW, Input::Exchanged(Outcome::Failed(failure)), 3);
+        let effects = engine.step(NOW, failed(failure, Sent::Many(9)), 3);
         assert_eq!(effects, [Effect::WakeAt(NOW.plus_ms(90_003))]);
     }
 
@@ -377,7 +452,7 @@ mod tests {
     #[test]
     fn an_expired_token_is_renewed_at_once_and_a_useless_one_waits() {
         let mut engine = connected();
-        let refused = || Input::Exchanged(Outcome::Failed(Failure::Token));
+        let refused = || failed(Failure::Token, Sent::Many(9));
         assert_eq!(engine.step(NOW, refused(), 0), [Effect::RenewToken]);
         assert!(matches!(engine.step(NOW, Input::TokenRenewed(true), 0)[..], [Effect::Exchange { .. }]));
         assert!(matches!(engine.step(NOW, refused(), 5)[..], [Effect::WakeAt(_)]));
@@ -387,12 +462,102 @@ mod tests {
     #[test]
     fn what_waits_for_something_else_neither_shrinks_batches_nor_holds_new_work_up() {
         let mut engine = connected();
-        let undecided = || Input::Exchanged(Outcome::Failed(Failure::Undecided));
+        let undecided = || failed(Failure::Undecided, Sent::Many(9));
         for _ in 0..30 {
             assert!(matches!(engine.step(NOW, undecided(), 9)[..], [Effect::WakeAt(_)]));
             let effects = engine.step(NOW, Input::LocalWork, 0);
-            assert_eq!(effects, [Effect::Exchange { change_sets_max: CHANGE_SETS_PER_PUSH_MAX }]);
+            assert_eq!(effects, [push(CHANGE_SETS_PER_PUSH_MAX)]);
         }
+    }
+
+    /// Exchanges under a server that answers everything but pushes that carry `culprit`, until it is taken back.
+    /// Returns what was taken back, the pushes that carried it, and how many of the others arrived.
+    fn exchange_around(culprit: usize, entries: usize) -> (Option<ChangeSetId>, u32, usize) {
+        let ids: Vec<_> = (0..entries).map(|n| ChangeSetId::from_bytes([n as u8; 16])).collect();
+        let mut outbox: Vec<_> = ids.clone();
+        let (mut engine, mut now, mut carried) = (Engine::default(), NOW, 0);
+        let mut effects = engine.step(now, Input::Connected { registered: true }, 1);
+        for _ in 0..200 {
+            let input = match effects[..] {
+                [Effect::WakeAt(at)] => {
+                    now = at;
+                    Input::Woken
+                }
+                [Effect::Exchange { withdraw: Some(id), .. }] => {
+                    return (Some(id), carried, entries - outbox.len());
+                }
+                [Effect::Exchange { change_sets_max, .. }] => {
+                    let sent: Vec<_> = outbox.iter().take(change_sets_max).copied().collect();
+                    if sent.contains(&ids[culprit]) {
+                        carried += 1;
+                        failed(Failure::Transient { retry_after_ms: None }, Sent::of(&sent))
+                    } else {
+                        outbox.retain(|id| !sent.contains(id));
+                        applied(!outbox.is_empty())
+                    }
+                }
+                _ => panic!("goes on: {effects:?}"),
+            };
+            effects = engine.step(now, input, 1);
+        }
+        (None, carried, entries - outbox.len())
+    }
+
+    #[test]
+    fn the_change_set_that_no_push_survives_is_found_and_taken_back_and_those_before_it_arrive() {
+        for (culprit, entries) in [(0, 1), (0, 200), (77, 200), (199, 200)] {
+            let (taken_back, carried, arrived) = exchange_around(culprit, entries);
+            assert_eq!(taken_back, Some(ChangeSetId::from_bytes([culprit as u8; 16])));
+            assert_eq!(arrived, culprit, "everything before it, and nothing behind");
+            assert!(carried <= 4 + 1 + 9 * 2 + FAILURES_ALONE_MAX, "{carried} pushes");
+        }
+    }
+
+    #[test]
+    fn weeks_without_a_server_speak_against_no_change_set() {
+        let mut engine = connected();
+        let id = ChangeSetId::from_bytes([1; 16]);
+        let mut sent = Sent::One(id);
+        for _ in 0..500 {
+            engine.step(NOW, failed(Failure::Transient { retry_after_ms: None }, sent), 0);
+            let effects = engine.step(NOW, Input::SyncNow, 0);
+            let [Effect::Exchange { change_sets_max, withdraw: None }] = effects[..] else {
+                panic!("nothing is taken back: {effects:?}");
+            };
+            sent = if change_sets_max == 0 { Sent::Nothing } else { Sent::One(id) };
+        }
+    }
+
+    #[test]
+    fn a_server_that_asks_for_patience_speaks_against_no_change_set() {
+        let mut engine = connected();
+        let sent = Sent::One(ChangeSetId::from_bytes([1; 16]));
+        for _ in 0..100 {
+            engine.step(NOW, failed(Failure::Transient { retry_after_ms: Some(1) }, sent), 0);
+            assert_eq!(engine.step(NOW, Input::SyncNow, 0).len(), 1);
+            assert!(matches!(engine.step(NOW, Input::SyncNow, 0)[..], []));
+        }
+        assert_eq!(engine.suspicion, Suspicion::default());
+    }
+
+    #[test]
+    fn a_withdrawal_that_fails_is_tried_again_and_carries_nothing_else() {
+        let mut engine = connected();
+        let id = ChangeSetId::from_bytes([1; 16]);
+        engine.suspicion.arouse();
+        for _ in 0..FAILURES_ALONE_MAX {
+            engine.step(NOW, failed(Failure::Transient { retry_after_ms: None }, Sent::One(id)), 0);
+            engine.step(NOW, Input::SyncNow, 0);
+            engine.step(NOW, applied(true), 0);
+        }
+        let withdrawal = [Effect::Exchange { change_sets_max: 0, withdraw: Some(id) }];
+        engine.step(NOW, transient(), 0);
+        assert_eq!(engine.step(NOW, Input::SyncNow, 0), withdrawal);
+        let [Effect::Exchange { change_sets_max, withdraw: None }] = engine.step(NOW, applied(true), 0)[..]
+        else {
+            panic!("goes on without it");
+        };
+        assert!(change_sets_max > 0);
     }
 
     #[test]
@@ -413,7 +578,7 @@ mod tests {
     #[test]
     fn a_device_the_server_does_not_know_registers_anew_once() {
         let mut engine = connected();
-        let unknown = || Input::Exchanged(Outcome::Failed(Failure::Blocked(Code::DeviceRevoked)));
+        let unknown = || failed(Failure::Blocked(Code::DeviceRevoked), Sent::Nothing);
         assert_eq!(engine.step(NOW, unknown(), 0), [Effect::Register]);
         assert!(matches!(engine.step(NOW, Input::Registered(Ok(())), 0)[..], [Effect::Exchange { .. }]));
         assert_eq!(engine.step(NOW, unknown(), 0), NOTHING);
@@ -423,7 +588,7 @@ mod tests {
     #[test]
     fn a_blocked_device_sends_nothing_until_the_app_asks() {
         let mut engine = connected();
-        let blocked = Input::Exchanged(Outcome::Failed(Failure::Blocked(Code::Upgrade)));
+        let blocked = failed(Failure::Blocked(Code::Upgrade), Sent::Nothing);
         assert_eq!(engine.step(NOW, blocked, 0), NOTHING);
         assert_eq!(engine.step(NOW, Input::LocalWork, 0), NOTHING);
         assert_eq!(engine.phase(), Phase::Blocked(Code::Upgrade));

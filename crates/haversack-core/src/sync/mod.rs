@@ -2,6 +2,7 @@
 
 mod backoff;
 mod engine;
+mod suspicion;
 
 pub use backoff::full_jitter;
-pub use engine::{Effect, Engine, Failure, Input, Outcome, Phase};
+pub use engine::{Effect, Engine, Failure, Input, Outcome, Phase, Sent};

@@ -25,6 +25,8 @@ pub enum RecordState {
     Synced,
     /// Has an edit that was refused and waits for its user.
     Rejected,
+    /// Has an edit that was taken back after repeated failure and waits for its user.
+    Parked,
 }
 
 /// A record as apps read it.
@@ -94,9 +96,10 @@ pub struct Query {
     pub with_deleted: bool,
 }
 
-/// What of the columns of a listing each record needs. Greatest state of its entries: 3 rejected, 2 frozen, 1 pending.
+/// What of the columns of a listing each record needs. Greatest state of its entries: 4 rejected,
+/// 3 parked, 2 frozen, 1 pending.
 const COLUMNS: &str = "id, server_id, collection, row,
-    (SELECT max(CASE outbox.state WHEN 'rejected' THEN 3 WHEN 'frozen' THEN 2 ELSE 1 END)
+    (SELECT max(CASE outbox.state WHEN 'rejected' THEN 4 WHEN 'parked' THEN 3 WHEN 'frozen' THEN 2 ELSE 1 END)
      FROM outbox_record touched JOIN outbox ON outbox.entry_order = touched.entry_order
      WHERE touched.record = record.id),
     EXISTS (SELECT 1 FROM document WHERE document.record = record.id)";
@@ -134,7 +137,8 @@ impl Found {
             row,
             state: match (self.greatest_state, self.is_confirmed) {
                 (None, _) => RecordState::Synced,
-                (Some(3..), _) => RecordState::Rejected,
+                (Some(4..), _) => RecordState::Rejected,
+                (Some(3), _) => RecordState::Parked,
                 (Some(2), _) => RecordState::Sending,
                 (_, true) => RecordState::Pending,
                 (_, false) => RecordState::LocalOnly,

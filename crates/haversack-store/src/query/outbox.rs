@@ -38,6 +38,8 @@ pub struct Counts {
     pub sending: u64,
     /// Change sets that were refused and wait for their user.
     pub rejected: u64,
+    /// Change sets that were taken back after repeated failure and wait for their user.
+    pub parked: u64,
     /// Notices nobody acknowledged yet.
     pub notices: u64,
     /// Records with concurrent values.
@@ -50,7 +52,7 @@ pub(crate) fn entries(connection: &Connection) -> Result<Vec<OutboxEntry>, Store
     of_table
         .map(|entry| {
             let needs = match entry.state {
-                EntryState::Rejected(_) => vec![],
+                EntryState::Rejected(_) | EntryState::Parked(_) => vec![],
                 _ => outbox::needs(connection, entry.order)?,
             };
             let waits_for = needs.into_iter().map(|order| outbox::id_of(connection, order));
@@ -78,6 +80,7 @@ pub(crate) fn counts(connection: &Connection) -> Result<Counts, StoreError> {
         pending: outbox::count_in(connection, "pending")?,
         sending: outbox::count_in(connection, "frozen")?,
         rejected: outbox::count_in(connection, "rejected")?,
+        parked: outbox::count_in(connection, "parked")?,
         notices: notice::open_count(connection)?,
         conflicts: count("SELECT count(*) FROM record WHERE has_conflict = 1")?,
     })

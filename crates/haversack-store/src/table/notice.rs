@@ -12,6 +12,8 @@ use crate::StoreError;
 pub enum NoticeKind {
     /// Change sets were refused; their input is kept in the outbox.
     Rejected,
+    /// Change sets were taken back after repeated failure; their input is kept in the outbox.
+    Parked,
     /// An accepted edit is covered by an override mark.
     Shadowed,
     /// A record refused changes from the server and stays as it was.
@@ -19,12 +21,13 @@ pub enum NoticeKind {
 }
 
 impl NoticeKind {
-    const ALL: [Self; 3] = [Self::Rejected, Self::Shadowed, Self::Quarantined];
+    const ALL: [Self; 4] = [Self::Rejected, Self::Parked, Self::Shadowed, Self::Quarantined];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Rejected => "rejected",
+            Self::Parked => "parked",
             Self::Shadowed => "shadowed",
             Self::Quarantined => "quarantined",
         }
@@ -42,7 +45,7 @@ pub struct Notice {
     pub record: Option<RecordId>,
     /// The change set it began with.
     pub change_set: Option<ChangeSetId>,
-    /// Code of the refusal.
+    /// Code of the refusal; what failed, a code or a transport word, for what was parked.
     pub cause: Option<String>,
     /// Number of change sets concerned.
     pub entries: u64,
@@ -55,9 +58,9 @@ pub(crate) fn insert(connection: &Connection, notice: &Notice) -> Result<(), Sto
     let entries = notice.entries.cast_signed();
     let change_set = notice.change_set.map(|id| *id.as_bytes());
     let record = notice.record.map(|id| *id.as_bytes());
-    if notice.kind == NoticeKind::Rejected {
-        let sql = "UPDATE notice SET entries = entries + ?2 WHERE kind = 'rejected' AND change_set = ?1";
-        if run(connection, sql, (change_set, entries))? > 0 {
+    if matches!(notice.kind, NoticeKind::Rejected | NoticeKind::Parked) {
+        let sql = "UPDATE notice SET entries = entries + ?2 WHERE kind = ?3 AND change_set = ?1";
+        if run(connection, sql, (change_set, entries, notice.kind.as_str()))? > 0 {
             return Ok(());
         }
     }

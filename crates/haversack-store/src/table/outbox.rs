@@ -4,7 +4,8 @@ use haversack_core::ChangeSet;
 use haversack_core::id_map::rewrite_change_set;
 use haversack_core::outbox::{BaseHeads, Entry, EntryShape, EntryState, FrozenPart, OutboxView};
 use haversack_core::{Reference, Value};
-use haversack_protocol::{ChangeHash, ChangeSetId, RecordId, Rejection, UnixMillis};
+use haversack_protocol::limits::{CHANGE_SETS_PER_PUSH_MAX, HOLDS_MAX};
+use haversack_protocol::{ChangeHash, ChangeSetId, Code, RecordId, UnixMillis};
 use rusqlite::{Connection, Row};
 
 use super::{all, change_set_at, count, decode, encode, hashes_from, hashes_to, id_map, one, record_at, run};
@@ -83,9 +84,14 @@ impl Encoded {
         entry.state = match (self.state.as_str(), self.rejection) {
             ("pending", _) => EntryState::Pending,
             ("frozen", _) => EntryState::Frozen,
-            (_, text) => {
+            (state, text) => {
                 let rejection = serde_json::from_str(&text.unwrap_or_default());
-                EntryState::Rejected(rejection.map_err(|_| StoreError::Unreadable("rejection"))?)
+                let rejection = rejection.map_err(|_| StoreError::Unreadable("rejection"))?;
+                if state == "parked" {
+                    EntryState::Parked(rejection)
+                } else {
+                    EntryState::Rejected(rejection)
+                }
             }
         };
         Ok(entry)
@@ -114,7 +120,7 @@ pub(crate) fn list(connection: &Connection) -> Result<Vec<Entry>, StoreError> {
 /// Live entries that touch the record, in order, without their frozen parts.
 pub(crate) fn live_of(connection: &Connection, record: RecordId) -> Result<Vec<Entry>, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM outbox WHERE state <> 'rejected' AND entry_order IN
+        "SELECT {COLUMNS} FROM outbox WHERE state IN ('pending', 'frozen') AND entry_order IN
          (SELECT entry_order FROM outbox_record WHERE record = ?1) ORDER BY entry_order"
     );
     all(connection, &sql, [record.as_bytes()], read_encoded)?.into_iter().map(Encoded::decode).collect()
@@ -139,7 +145,7 @@ fn drop_frozen(connection: &Connection, order: i64) -> Result<(), StoreError> {
 
 /// Keeps an entry's authored bytes; from now on they are what is sent.
 pub(crate) fn freeze(connection: &Connection, order: i64, parts: &[FrozenPart]) -> Result<(), StoreError> {
-    run(connection, "UPDATE outbox SET state = 'frozen' WHERE entry_order = ?1", [order])?;
+    run(connection, "UPDATE outbox SET state = 'frozen', holds = 0 WHERE entry_order = ?1", [order])?;
     for (position, part) in (0i64..).zip(parts) {
         let sql = "INSERT INTO frozen_part (entry_order, position, record, epoch, hash, change, deps)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -159,13 +165,29 @@ pub(crate) fn thaw(connection: &Connection, order: i64) -> Result<(), StoreError
     rewrite(connection, order)
 }
 
-/// Marks an entry as refused and drops its bytes. The input stays, its references brought up to date.
-pub(crate) fn reject(connection: &Connection, order: i64, rejection: &Rejection) -> Result<(), StoreError> {
+/// Sets an entry aside, refused or parked, and drops its bytes. The input stays, its references brought up to date.
+pub(crate) fn set_aside(connection: &Connection, order: i64, state: &EntryState) -> Result<(), StoreError> {
+    let word = if matches!(state, EntryState::Parked(_)) { "parked" } else { "rejected" };
+    let rejection = state.set_aside().ok_or(StoreError::Unreadable("rejection"))?;
     drop_frozen(connection, order)?;
     let text = serde_json::to_string(rejection).map_err(|_| StoreError::Unreadable("rejection"))?;
-    let sql = "UPDATE outbox SET state = 'rejected', rejection = ?2, next_try = NULL WHERE entry_order = ?1";
-    run(connection, sql, (order, text))?;
+    let sql = "UPDATE outbox SET state = ?2, rejection = ?3, next_try = NULL WHERE entry_order = ?1";
+    run(connection, sql, (order, word, text))?;
     rewrite(connection, order)
+}
+
+/// Orders of entries that are parked for the sake of a change set.
+pub(crate) fn parked_for(connection: &Connection, root: ChangeSetId) -> Result<Vec<i64>, StoreError> {
+    let sql = "SELECT entry_order FROM outbox WHERE state = 'parked' ORDER BY entry_order";
+    let parked = all(connection, sql, [], |row| row.get(0))?;
+    let mut found = Vec::new();
+    for order in parked {
+        let state = load(connection, order)?.state;
+        if state.set_aside().is_some_and(|rejection| rejection.root_cause == Some(root)) {
+            found.push(order);
+        }
+    }
+    Ok(found)
 }
 
 /// Replaces references by record id in an entry's intents where there is a server id by now.
@@ -238,17 +260,17 @@ pub(crate) fn needs(connection: &Connection, order: i64) -> Result<Vec<i64>, Sto
     let sql = "
         SELECT (SELECT earlier.entry_order FROM outbox_record earlier
                 JOIN outbox ON outbox.entry_order = earlier.entry_order
-                WHERE earlier.record = mine.record AND earlier.entry_order < ?1 AND state <> 'rejected'
+                WHERE earlier.record = mine.record AND earlier.entry_order < ?1 AND state IN ('pending', 'frozen')
                 ORDER BY earlier.entry_order DESC LIMIT 1)
         FROM outbox_record mine WHERE mine.entry_order = ?1
         UNION
         SELECT creator.entry_order FROM outbox_reference mine
         JOIN outbox_record creator ON creator.record = mine.target AND creator.creates = 1
-        JOIN outbox ON outbox.entry_order = creator.entry_order AND state <> 'rejected'
+        JOIN outbox ON outbox.entry_order = creator.entry_order AND state IN ('pending', 'frozen')
         WHERE mine.entry_order = ?1 AND creator.entry_order < ?1
         UNION
         SELECT outbox.entry_order FROM outbox_after mine
-        JOIN outbox ON outbox.change_set_id = mine.change_set_id AND state <> 'rejected'
+        JOIN outbox ON outbox.change_set_id = mine.change_set_id AND state IN ('pending', 'frozen')
         WHERE mine.entry_order = ?1 AND outbox.entry_order < ?1
         ORDER BY 1";
     let found = all(connection, sql, [order], |row| row.get::<_, Option<i64>>(0))?;
@@ -275,14 +297,21 @@ pub(crate) fn note_failure(
     next_try: Option<UnixMillis>,
 ) -> Result<(), StoreError> {
     let sql = "UPDATE outbox SET attempts = attempts + 1, last_error = ?2, next_try = ?3
-               WHERE change_set_id = ?1 AND state <> 'rejected'";
+               WHERE change_set_id = ?1 AND state IN ('pending', 'frozen')";
     run(connection, sql, (id.as_bytes(), error, next_try.map(|at| at.0))).map(drop)
 }
 
-/// Notes an answer that is not final; it counts as no attempt.
-pub(crate) fn note_hint(connection: &Connection, id: ChangeSetId, code: &str) -> Result<(), StoreError> {
-    let sql = "UPDATE outbox SET last_error = ?2 WHERE change_set_id = ?1 AND state <> 'rejected'";
-    run(connection, sql, (id.as_bytes(), code)).map(drop)
+/// Notes an answer that is not final; it counts as no attempt. Answers that hold the bytes are counted.
+pub(crate) fn note_hint(connection: &Connection, id: ChangeSetId, code: Code) -> Result<(), StoreError> {
+    let sql = "UPDATE outbox SET last_error = ?2, holds = holds + ?3
+               WHERE change_set_id = ?1 AND state IN ('pending', 'frozen')";
+    run(connection, sql, (id.as_bytes(), code.as_str(), code == Code::DependencyMissing)).map(drop)
+}
+
+/// Frozen change sets whose bytes were held too often: nothing this device sends will free them.
+pub(crate) fn held_for_good(connection: &Connection) -> Result<Vec<ChangeSetId>, StoreError> {
+    let sql = "SELECT change_set_id FROM outbox WHERE state = 'frozen' AND holds >= ?1 ORDER BY entry_order LIMIT ?2";
+    all(connection, sql, (HOLDS_MAX, CHANGE_SETS_PER_PUSH_MAX as i64), |row| change_set_at(row, 0))
 }
 
 /// Number of entries in a state.
@@ -303,7 +332,7 @@ pub(crate) fn is_full(connection: &Connection, max: u64) -> Result<bool, StoreEr
 /// Records that live entries touch.
 pub(crate) fn live_records(connection: &Connection) -> Result<Vec<RecordId>, StoreError> {
     let sql = "SELECT DISTINCT record FROM outbox_record JOIN outbox USING (entry_order)
-               WHERE state <> 'rejected'";
+               WHERE state IN ('pending', 'frozen')";
     all(connection, sql, [], |row| record_at(row, 0))
 }
 
@@ -350,20 +379,20 @@ impl OutboxView for LiveOutbox<'_> {
 
     fn touching(&mut self, record: RecordId) -> Result<Vec<EntryShape>, StoreError> {
         let sql = "SELECT entry_order FROM outbox_record JOIN outbox USING (entry_order)
-                   WHERE record = ?1 AND state <> 'rejected' ORDER BY entry_order";
+                   WHERE record = ?1 AND state IN ('pending', 'frozen') ORDER BY entry_order";
         self.shapes(sql, record.as_bytes())
     }
 
     fn referring(&mut self, record: RecordId) -> Result<Vec<EntryShape>, StoreError> {
         let sql = "SELECT entry_order FROM outbox_reference JOIN outbox USING (entry_order)
-                   WHERE target = ?1 AND state <> 'rejected' ORDER BY entry_order";
+                   WHERE target = ?1 AND state IN ('pending', 'frozen') ORDER BY entry_order";
         self.shapes(sql, record.as_bytes())
     }
 
     fn after(&mut self, id: ChangeSetId) -> Result<Vec<EntryShape>, StoreError> {
         let sql = "SELECT entry_order FROM outbox_after
                    JOIN outbox USING (entry_order)
-                   WHERE outbox_after.change_set_id = ?1 AND state <> 'rejected' ORDER BY entry_order";
+                   WHERE outbox_after.change_set_id = ?1 AND state IN ('pending', 'frozen') ORDER BY entry_order";
         self.shapes(sql, id.as_bytes())
     }
 }

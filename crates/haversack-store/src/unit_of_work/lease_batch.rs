@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use haversack_core::outbox::{Entry, FreezeRefusal, Freezer, FrozenPart, Lane};
 use haversack_protocol::limits::BODY_COMPRESSED_BYTES_MAX;
-use haversack_protocol::{Code, PushedChangeSet, PushedPart, RecordId, Rejection, Schema};
+use haversack_protocol::{ChangeSetId, Code, PushedChangeSet, PushedPart, RecordId, Rejection, Schema};
 use rusqlite::Connection;
 
 use super::materialise::refresh_stored;
@@ -20,6 +20,8 @@ const BATCH_BYTES_MAX: usize = BODY_COMPRESSED_BYTES_MAX * 7 / 8;
 pub struct Leased {
     /// Change sets in the order they must arrive.
     pub push: Vec<PushedChangeSet>,
+    /// Change sets to be answered or refused as withdrawn; the push is empty then.
+    pub withdraw: Vec<ChangeSetId>,
     /// Number of this push; of the one before when it is empty.
     pub push_ordinal: u64,
     /// Entries wait that did not fit.
@@ -28,14 +30,20 @@ pub struct Leased {
     pub changed: BTreeSet<RecordId>,
 }
 
-/// Leases at most `change_sets_max` entries: frozen ones as they are, then pending ones, authored now.
+/// Leases at most `change_sets_max` entries: frozen ones as they are, then pending ones, authored now. What is to be
+/// taken back goes alone, so that nothing that needs it is sent after it and refused for its sake.
 pub(crate) fn lease_batch(
     connection: &Connection,
     schema: &Schema,
     change_sets_max: usize,
+    withdraw: Option<ChangeSetId>,
 ) -> Result<Leased, StoreError> {
     let device = meta::read(connection, meta::DEVICE)?.ok_or(StoreError::NotRegistered)?;
-    let mut batch = Batch::default();
+    let mut batch = Batch { withdraw: outbox::held_for_good(connection)?, ..Batch::default() };
+    batch.withdraw.extend(withdraw.filter(|id| !batch.withdraw.contains(id)));
+    if !batch.withdraw.is_empty() {
+        return batch.close(connection);
+    }
     let mut held_back = BTreeSet::new();
     let mut room = change_sets_max;
     for order in outbox::frozen_orders(connection)? {
@@ -147,6 +155,7 @@ fn open_lane(connection: &Connection, record: RecordId, entry: &Entry) -> Result
 #[derive(Default)]
 struct Batch {
     push: Vec<PushedChangeSet>,
+    withdraw: Vec<ChangeSetId>,
     bytes: usize,
     changed: BTreeSet<RecordId>,
 }
@@ -191,6 +200,6 @@ impl Batch {
         }
         let live = outbox::count_in(connection, "pending")? + outbox::count_in(connection, "frozen")?;
         let has_more = live > self.push.len() as u64;
-        Ok(Leased { push: self.push, push_ordinal, has_more, changed: self.changed })
+        Ok(Leased { push: self.push, withdraw: self.withdraw, push_ordinal, has_more, changed: self.changed })
     }
 }

@@ -6,7 +6,7 @@ use haversack_core::id_map::{rewrite_change_set, rewrite_row};
 use haversack_core::outbox::{BaseHeads, EntryState};
 use haversack_core::{ChangeSet, EditRefusal, Part, Reference, Row, overlay};
 use haversack_protocol::limits::{CHANGE_BYTES_MAX, CHANGE_OPS_MAX, CHANGE_SET_BYTES_MAX};
-use haversack_protocol::{ChangeSetId, RecordId, Role, Schema};
+use haversack_protocol::{ChangeSetId, Code, RecordId, Rejection, Role, Schema};
 use rusqlite::Connection;
 
 use crate::StoreError;
@@ -38,26 +38,33 @@ pub(crate) fn local_write(
     Ok(change_set.parts.iter().map(|part| part.record).collect())
 }
 
-/// Forgets a rejected change set for good.
+/// Forgets a change set that was set aside for good. What was parked for its sake waits for nothing any more and is
+/// refused with it.
 pub(crate) fn discard(connection: &Connection, id: ChangeSetId) -> Result<BTreeSet<RecordId>, StoreError> {
     let entry = outbox::find(connection, id)?.ok_or(StoreError::UnknownChangeSet(id))?;
-    if !matches!(entry.state, EntryState::Rejected(_)) {
-        return Err(StoreError::NotRejected(id));
+    if entry.state.set_aside().is_none() {
+        return Err(StoreError::NotSetAside(id));
+    }
+    let dependant = Rejection { root_cause: Some(id), ..Rejection::of(Code::DependencyRejected) };
+    for order in outbox::parked_for(connection, id)? {
+        outbox::set_aside(connection, order, &EntryState::Rejected(dependant.clone()))?;
     }
     outbox::remove(connection, entry.order)?;
     Ok(entry.change_set.parts.iter().map(|part| part.record).collect())
 }
 
-/// Replaces a rejected change set by a corrected one.
+/// Replaces change sets that were set aside, each by the one beside it.
 pub(crate) fn resubmit(
     connection: &Connection,
     schema: &Schema,
-    rejected: ChangeSetId,
-    corrected: ChangeSet,
+    replaced: Vec<(ChangeSetId, ChangeSet)>,
     entries_max: u64,
 ) -> Result<BTreeSet<RecordId>, StoreError> {
-    let mut changed = discard(connection, rejected)?;
-    changed.extend(local_write(connection, schema, corrected, entries_max)?);
+    let mut changed = BTreeSet::new();
+    for (id, corrected) in replaced {
+        changed.extend(discard(connection, id)?);
+        changed.extend(local_write(connection, schema, corrected, entries_max)?);
+    }
     Ok(changed)
 }
 
@@ -83,8 +90,8 @@ fn keep_live_predecessors(connection: &Connection, change_set: &mut ChangeSet) -
     let mut live = Vec::new();
     for id in std::mem::take(&mut change_set.after) {
         match outbox::find(connection, id)?.map(|entry| entry.state) {
-            Some(EntryState::Rejected(_)) => return Err(EditRefusal::AfterRefused(id).into()),
-            Some(_) => live.push(id),
+            Some(EntryState::Pending | EntryState::Frozen) => live.push(id),
+            Some(_) => return Err(EditRefusal::AfterRefused(id).into()),
             None => {}
         }
     }

@@ -28,7 +28,7 @@ pub(crate) fn roll_back(
     position: Option<u64>,
 ) -> Result<RolledBack, StoreError> {
     let entry = outbox::load(connection, order)?;
-    if matches!(entry.state, EntryState::Rejected(_)) {
+    if entry.state.set_aside().is_some() {
         return Ok(RolledBack::default());
     }
     let mut view = LiveOutbox(connection);
@@ -38,15 +38,16 @@ pub(crate) fn roll_back(
     let dependant = Rejection { root_cause: Some(root), ..Rejection::of(Code::DependencyRejected) };
     for fallen in &plan.rejected {
         let reason = if *fallen == order { rejection } else { &dependant };
-        outbox::reject(connection, *fallen, reason)?;
+        outbox::set_aside(connection, *fallen, &EntryState::after(reason.clone(), rejection.code))?;
     }
     thaw(connection, &plan)?;
+    let is_parked = rejection.code == Code::Withdrawn;
     let told = Notice {
         id: 0,
-        kind: NoticeKind::Rejected,
+        kind: if is_parked { NoticeKind::Parked } else { NoticeKind::Rejected },
         record: entry.change_set.parts.first().map(|part| part.record),
         change_set: Some(root),
-        cause: Some(rejection.code.as_str().to_owned()),
+        cause: entry.last_error.filter(|_| is_parked).or(Some(rejection.code.as_str().to_owned())),
         entries: plan.rejected.len() as u64,
         position,
     };

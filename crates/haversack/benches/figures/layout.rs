@@ -15,7 +15,7 @@ const CHANGE_HEAD_BYTES: usize = 8;
 /// Leases one batch and compresses it in several ways. Leasing again gives the same bytes, so nothing is lost by it.
 pub(crate) fn measure(report: &mut Report, what: &str, phone: &Phone) -> Outcome<()> {
     let store = phone.store(&[])?;
-    let batch = store.lease_batch(CHANGE_SETS_PER_PUSH_MAX)?.push;
+    let batch = store.lease_batch(CHANGE_SETS_PER_PUSH_MAX, None)?.push;
     store.close()?;
     let each = |bytes: &[u8], level: i32| -> Outcome<f64> {
         Ok(zstd::bulk::compress(bytes, level)?.len() as f64 / batch.len() as f64)

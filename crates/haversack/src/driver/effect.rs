@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use haversack_core::sync::{Failure, Input, Outcome};
+use haversack_core::sync::{Failure, Input, Outcome, Sent};
 use haversack_protocol::limits::PAGE_BYTES_TARGET;
 use haversack_protocol::{
     ChangeSetId, Code, DeviceId, DeviceRequest, PrincipalId, ProtocolRange, RecordId, SyncRequest,
@@ -47,7 +47,8 @@ pub(crate) struct Link {
 /// What an exchange applied.
 struct Exchanged {
     settled: usize,
-    pushed: usize,
+    /// Change sets sent or taken back.
+    asked: usize,
     hinted: usize,
     more_to_read: bool,
     more_to_send: bool,
@@ -59,12 +60,12 @@ struct Exchanged {
 impl Exchanged {
     /// It decided nothing of what was sent and brought nothing more: never ask again at once.
     fn is_useless(&self) -> bool {
-        self.is_stuck || (self.pushed > 0 && self.settled == 0 && !self.more_to_read)
+        self.is_stuck || (self.asked > 0 && self.settled == 0 && !self.more_to_read)
     }
 
     /// It says of every change set sent what that waits for.
     fn is_undecided(&self) -> bool {
-        !self.is_stuck && self.hinted >= self.pushed
+        !self.is_stuck && self.hinted >= self.asked
     }
 }
 
@@ -126,18 +127,19 @@ impl Link {
         })
     }
 
-    /// One round trip: lease and send, read pages, apply each with its cursor.
-    pub(crate) async fn exchange(&self, change_sets_max: usize) -> Done {
-        let mut sent = Vec::new();
-        match self.try_exchange(change_sets_max, &mut sent).await {
+    /// One round trip: lease and send, or take a change set back; read pages, apply each with its cursor.
+    pub(crate) async fn exchange(&self, change_sets_max: usize, withdraw: Option<ChangeSetId>) -> Done {
+        let mut pushed = Vec::new();
+        let exchanged = self.try_exchange(change_sets_max, withdraw, &mut pushed).await;
+        let sent = Sent::of(&pushed);
+        let failed = |failure| Input::Exchanged(Outcome::Failed { failure, sent });
+        match exchanged {
             Ok(done) if done.is_useless() && done.is_undecided() => {
-                let input = Input::Exchanged(Outcome::Failed(Failure::Undecided));
-                Done { input, error: None, unsettled: done.unsettled }
+                Done { input: failed(Failure::Undecided), error: None, unsettled: done.unsettled }
             }
             Ok(done) if done.is_useless() => {
-                self.note_failure(sent, &TransportError::Incomplete).await;
-                let failure = Failure::Transient { retry_after_ms: None };
-                let input = Input::Exchanged(Outcome::Failed(failure));
+                self.note_failure(pushed, &TransportError::Incomplete).await;
+                let input = failed(Failure::Transient { retry_after_ms: None });
                 Done { input, error: Some(TransportError::Incomplete), unsettled: done.unsettled }
             }
             Ok(done) => {
@@ -149,9 +151,9 @@ impl Link {
                 Done { input: Input::Exchanged(outcome), error: None, unsettled: done.unsettled }
             }
             Err(error) => {
-                self.note_failure(sent, &error).await;
-                let failure = Failure::from(error.clone());
-                Done { error: Some(error), ..Done::of(Input::Exchanged(Outcome::Failed(failure))) }
+                self.note_failure(pushed, &error).await;
+                let input = failed(Failure::from(error.clone()));
+                Done { error: Some(error), ..Done::of(input) }
             }
         }
     }
@@ -159,7 +161,8 @@ impl Link {
     async fn try_exchange(
         &self,
         change_sets_max: usize,
-        sent: &mut Vec<ChangeSetId>,
+        withdraw: Option<ChangeSetId>,
+        pushed: &mut Vec<ChangeSetId>,
     ) -> Result<Exchanged, TransportError> {
         let token = self.token().await?;
         let identity = self.stored(Store::identity).await?;
@@ -168,10 +171,10 @@ impl Link {
             return Err(TransportError::OtherPrincipal);
         }
         let device = identity.device.ok_or(TransportError::Incomplete)?;
-        let leased = self.stored(move |store| store.lease_batch(change_sets_max)).await?;
+        let leased = self.stored(move |store| store.lease_batch(change_sets_max, withdraw)).await?;
         tell(&self.commits, &leased.changed);
         let request = self.request(device, token.principal.clone(), leased).await?;
-        sent.extend(request.push.iter().map(|change_set| change_set.id));
+        pushed.extend(request.push.iter().map(|change_set| change_set.id));
         let reply = match self.transport.sync(&token, &request).await {
             Err(TransportError::Refused { code: Code::CursorReset, retry_after }) => {
                 // The read position is void; the outbox and the documents stay.
@@ -180,7 +183,7 @@ impl Link {
             }
             answer => answer?,
         };
-        self.apply(reply, request.push.len()).await
+        self.apply(reply, request.push.len() + request.withdraw.len()).await
     }
 
     async fn request(
@@ -201,11 +204,11 @@ impl Link {
             page_bytes_max: u32::try_from(PAGE_BYTES_TARGET).unwrap_or(u32::MAX),
             echo_in_full: self.with_state(|state| state.echo_in_full),
             push: leased.push,
-            withdraw: vec![],
+            withdraw: leased.withdraw,
         })
     }
 
-    async fn apply(&self, reply: Reply, pushed: usize) -> Result<Exchanged, TransportError> {
+    async fn apply(&self, reply: Reply, asked: usize) -> Result<Exchanged, TransportError> {
         let Reply { hello, pages, hints, end } = reply;
         self.stored(move |store| store.set_role(hello.role)).await?;
         let before = self.stored(Store::cursor).await?;
@@ -238,7 +241,7 @@ impl Link {
         let unsettled = counts.pending + counts.sending;
         Ok(Exchanged {
             settled,
-            pushed,
+            asked,
             hinted,
             more_to_read,
             more_to_send: unsettled > 0,

@@ -144,8 +144,8 @@ impl Driver {
                 }
                 Effect::RenewToken => Some(Box::pin(async move { link.renew_token().await })),
                 Effect::Register => Some(Box::pin(async move { link.register().await })),
-                Effect::Exchange { change_sets_max } => {
-                    Some(Box::pin(async move { link.exchange(change_sets_max).await }))
+                Effect::Exchange { change_sets_max, withdraw } => {
+                    Some(Box::pin(async move { link.exchange(change_sets_max, withdraw).await }))
                 }
                 _ => continue,
             };
@@ -167,11 +167,13 @@ impl Driver {
         });
         let is_token = matches!(
             done.input,
-            Input::Exchanged(Outcome::Failed(Failure::Token)) | Input::Registered(Err(Failure::Token))
+            Input::Exchanged(Outcome::Failed { failure: Failure::Token, .. })
+                | Input::Registered(Err(Failure::Token))
         );
         let is_reset = matches!(error, Some(TransportError::Refused { code: Code::CursorReset, .. }));
         let unsettled = done.unsettled;
-        let is_undecided = done.input == Input::Exchanged(Outcome::Failed(Failure::Undecided));
+        let is_undecided =
+            matches!(done.input, Input::Exchanged(Outcome::Failed { failure: Failure::Undecided, .. }));
         self.step(done.input);
         // Whoever is told next must find the state as it is now.
         self.publish();

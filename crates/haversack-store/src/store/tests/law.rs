@@ -116,7 +116,7 @@ impl Run {
             Step::Write(phone, seeds) => self.write(*phone, seeds, false),
             Step::WriteRefused(phone, seeds) => self.write(*phone, seeds, true),
             Step::LeaseOnly(phone, max) => {
-                drop(self.phones[*phone].store.lease_batch(usize::from(*max)).expect("leases"));
+                drop(self.phones[*phone].store.lease_batch(usize::from(*max), None).expect("leases"));
             }
             Step::Push(phone) => self.phones[*phone].push(&mut self.server),
             Step::Pull(phone, rows) => drop(self.phones[*phone].pull(&self.server, usize::from(*rows))),

@@ -2,6 +2,7 @@
 
 mod law;
 mod list;
+mod parking;
 mod server;
 mod stories;
 mod verdicts;

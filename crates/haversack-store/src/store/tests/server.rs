@@ -72,6 +72,24 @@ impl Server {
         }
     }
 
+    /// Answers a withdrawal: what has a verdict keeps it.
+    pub(super) fn withdraw(&mut self, device: DeviceId, ids: &[ChangeSetId]) {
+        for id in ids {
+            if !self.settled.contains_key(id) {
+                let rejection = Rejection::of(Code::Withdrawn);
+                let origin = RowOrigin {
+                    position: self.next_position(),
+                    change_set: *id,
+                    device,
+                    at: UnixMillis(0),
+                    skew_ms: 5,
+                };
+                self.settled.insert(*id, Some(rejection.clone()));
+                self.log.push(LogRow::Rejected(RejectedRow { origin, rejection }));
+            }
+        }
+    }
+
     fn decide(&self, device: DeviceId, pushed: &PushedChangeSet) -> Result<Outcome, AdmissionRefusal> {
         for after in &pushed.after {
             if let Some(Some(_)) = self.settled.get(after) {

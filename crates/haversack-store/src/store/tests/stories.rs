@@ -90,10 +90,10 @@ fn own_edits_chain_and_the_server_admits_them_all() {
     let (mut server, mut phone) = phone();
     phone.write(1, vec![activity(record(1), "walk")]);
     phone.write(2, vec![edit(record(1), "activity", vec![set("title", text("run"))])]);
-    let leased = phone.store.lease_batch(256).expect("leases");
+    let leased = phone.store.lease_batch(256, None).expect("leases");
     assert_eq!((leased.push.len(), leased.push_ordinal, leased.has_more), (2, 1, false));
     assert_eq!(phone.store.get(record(1)).expect("reads").expect("a record").state, RecordState::Sending);
-    let again = phone.store.lease_batch(256).expect("leases");
+    let again = phone.store.lease_batch(256, None).expect("leases");
     assert_eq!(again.push, leased.push, "a retry sends the same bytes");
     assert_eq!(again.push_ordinal, 2);
     server.push(phone.device, &leased.push);
@@ -116,7 +116,7 @@ fn an_edit_made_before_the_last_one_was_accepted_still_stands_on_it() {
     for (n, title) in [(2, "run"), (3, "swim")] {
         phone.write(n, vec![edit(record(1), "activity", vec![set("title", text(title))])]);
     }
-    let leased = phone.store.lease_batch(1).expect("leases");
+    let leased = phone.store.lease_batch(1, None).expect("leases");
     server.push(phone.device, &leased.push);
     assert_eq!(phone.pull(&server, usize::MAX).accepted, 1);
     phone.sync(&mut server);
@@ -144,7 +144,7 @@ fn a_long_chain_of_edits_drains_in_one_batch() {
 fn an_assigned_id_reaches_rows_and_waiting_edits() {
     let (mut server, mut phone) = phone();
     phone.write(1, vec![person(record(1), "Kari")]);
-    let leased = phone.store.lease_batch(256).expect("leases");
+    let leased = phone.store.lease_batch(256, None).expect("leases");
     phone.write(
         2,
         vec![create(record(2), "activity", vec![set("title", text("walk")), refer("person", record(1))])],
@@ -272,21 +272,21 @@ fn a_store_serves_one_principal_at_one_server() {
     phone.store.bind("https://server", &reply("user-1")).expect("the same");
     assert_eq!(phone.store.identity().expect("reads").role, Role::Coordinator);
     phone.write(1, vec![person(record(1), "Kari")]);
-    assert_eq!(phone.store.lease_batch(1).expect("leases").push_ordinal, 8);
+    assert_eq!(phone.store.lease_batch(1, None).expect("leases").push_ordinal, 8);
 }
 
 #[test]
 fn a_new_device_id_authors_anew_what_the_old_one_had_not_settled() {
     let (mut server, mut phone) = phone();
     phone.write(1, vec![person(record(1), "Kari")]);
-    let old = phone.store.lease_batch(256).expect("leases");
+    let old = phone.store.lease_batch(256, None).expect("leases");
     let device = haversack_protocol::DeviceId::from_bytes([9; 8]);
     let principal = PrincipalId::new("user-1").expect("plain");
     server.register(device, &principal, Role::Mentor);
     let reply = DeviceReply { device, principal, role: Role::Mentor, push_ordinal: 0 };
     phone.store.bind("https://server", &reply).expect("the same principal");
     phone.device = device;
-    let new = phone.store.lease_batch(256).expect("leases");
+    let new = phone.store.lease_batch(256, None).expect("leases");
     assert_ne!(old.push[0].parts, new.push[0].parts);
     phone.sync(&mut server);
     assert_eq!(phone.digest(), server.digest());

@@ -97,11 +97,11 @@ fn a_refused_creation_takes_what_needs_it_along_and_keeps_the_input() {
     phone.assert_sound();
 
     let corrected = change_set(5, vec![person(record(1), "Kari Nordmann")]);
-    phone.store.resubmit(id(1), corrected).expect("is rejected");
+    phone.store.resubmit(vec![(id(1), corrected)]).expect("is rejected");
     let input = phone.store.outbox().expect("reads");
     let mut child = input.into_iter().find(|entry| entry.change_set.id == id(2)).expect("kept").change_set;
     child.id = id(6);
-    phone.store.resubmit(id(2), child).expect("its parent is back");
+    phone.store.resubmit(vec![(id(2), child)]).expect("its parent is back");
     phone.sync(&mut server);
     assert_eq!(phone.value(record(1), "name"), Some(text("Kari Nordmann")));
     assert_eq!(phone.store.temporary_ids().expect("reads"), 0);
@@ -118,12 +118,12 @@ fn a_record_created_again_after_its_refusal_never_reuses_its_numbers() {
     let (mut server, mut phone, _) = two_phones(Role::Mentor);
     phone.write(1, vec![person(record(1), "Kari")]);
     server.refused.insert(id(1));
-    let refused = phone.store.lease_batch(256).expect("leases");
+    let refused = phone.store.lease_batch(256, None).expect("leases");
     assert_eq!(generation_of(&refused.push[0].parts[0].change), [0, 0, 0, 0]);
     server.push(phone.device, &refused.push);
     phone.pull(&server, usize::MAX);
-    phone.store.resubmit(id(1), change_set(2, vec![person(record(1), "Kari")])).expect("is rejected");
-    let again = phone.store.lease_batch(256).expect("leases");
+    phone.store.resubmit(vec![(id(1), change_set(2, vec![person(record(1), "Kari")]))]).expect("is rejected");
+    let again = phone.store.lease_batch(256, None).expect("leases");
     assert_eq!(generation_of(&again.push[0].parts[0].change), [0, 0, 0, 1]);
 }
 
@@ -152,12 +152,12 @@ fn an_edit_authored_anew_refers_by_the_server_id_assigned_meanwhile() {
 fn a_resubmission_that_is_refused_keeps_the_rejected_entry() {
     let (mut server, mut phone, _) = two_phones(Role::Mentor);
     phone.write(1, vec![person(record(1), "Kari")]);
-    assert!(matches!(phone.store.discard(id(1)), Err(StoreError::NotRejected(_))));
+    assert!(matches!(phone.store.discard(id(1)), Err(StoreError::NotSetAside(_))));
     server.refused.insert(id(1));
     phone.push(&mut server);
     phone.pull(&server, usize::MAX);
     let wrong = change_set(2, vec![create(record(1), "person", vec![])]);
-    assert!(matches!(phone.store.resubmit(id(1), wrong), Err(StoreError::Edit(_))));
+    assert!(matches!(phone.store.resubmit(vec![(id(1), wrong)]), Err(StoreError::Edit(_))));
     assert_eq!(rejection_of(&phone, 1).code, Code::Rule);
 }
 
@@ -247,7 +247,7 @@ fn what_would_make_a_record_too_large_is_quarantined_change_by_change() {
         let note = set("note", text(&n.to_string().repeat(15_000)));
         other.write(n, vec![edit(record(1), "activity", vec![note])]);
     }
-    for pushed in other.store.lease_batch(256).expect("leases").push {
+    for pushed in other.store.lease_batch(256, None).expect("leases").push {
         let part = pushed.parts.into_iter().next().expect("one");
         server.forge(other.device, |row| {
             row.parts = vec![LogPart {
@@ -282,11 +282,11 @@ fn an_alarm_overtakes_a_thousand_edits_but_not_what_it_needs() {
     phone.store.local_write(declared).expect("an edit");
     let waits = &phone.store.outbox().expect("reads")[1002].waits_for;
     assert_eq!(waits[..], [id(1001)]);
-    let leased = phone.store.lease_batch(5).expect("leases");
+    let leased = phone.store.lease_batch(5, None).expect("leases");
     let sent: Vec<_> = leased.push.iter().map(|one| one.id).collect();
     assert_eq!(sent, [id(700), id(1002), id(1001), id(1003), id(1)]);
     assert!(leased.has_more);
-    let again = phone.store.lease_batch(6).expect("leases");
+    let again = phone.store.lease_batch(6, None).expect("leases");
     assert_eq!(again.push.len(), 6);
     assert_eq!(again.push[5].id, id(2), "what is under way goes first, in outbox order");
 }
@@ -302,7 +302,7 @@ fn what_the_schema_no_longer_allows_is_rejected_here_and_the_rest_goes_on() {
     drop(std::mem::replace(&mut phone.store, open(elsewhere.path())));
     let key = HostKey::new(StoreKey::from_bytes([1; 32]));
     phone.store = Store::open(phone.folder.path(), Arc::new(smaller), &key).expect("opens");
-    let leased = phone.store.lease_batch(256).expect("leases");
+    let leased = phone.store.lease_batch(256, None).expect("leases");
     assert_eq!((leased.push.len(), leased.has_more), (0, true));
     assert_eq!(rejection_of(&phone, 1).code, Code::Schema);
     phone.sync(&mut server);
@@ -349,13 +349,13 @@ fn accepted_with_other_bytes_than_mine_takes_the_servers_and_authors_the_rest_an
     let reply = haversack_protocol::DeviceReply { device, principal, role: Role::Mentor, push_ordinal: 0 };
     restored.store.bind("https://server", &reply).expect("the same principal");
     restored.write(2, vec![edit(record(1), "person", vec![set("name", text("Ola"))])]);
-    restored.store.lease_batch(256).expect("leases");
+    restored.store.lease_batch(256, None).expect("leases");
     let page = server.page(device, 0, usize::MAX, false);
     let applied = restored.store.apply_page(&page).expect("an honest page");
     assert_eq!(applied.accepted, 1);
     assert_eq!(restored.value(record(1), "name"), Some(text("Ola")));
     restored.assert_sound();
-    let leased = restored.store.lease_batch(256).expect("leases");
+    let leased = restored.store.lease_batch(256, None).expect("leases");
     server.push(device, &leased.push);
     let page = server.page(device, 0, usize::MAX, false);
     assert_eq!(restored.store.apply_page(&page).expect("an honest page").accepted, 2);

@@ -103,7 +103,7 @@ impl Phone {
 
     /// Leases and delivers; what the server says stays there.
     pub(super) fn push(&self, server: &mut Server) {
-        let leased = self.store.lease_batch(256).expect("leases");
+        let leased = self.store.lease_batch(256, None).expect("leases");
         server.push(self.device, &leased.push);
     }
 
