@@ -72,7 +72,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::OtherPrincipal`] when it is bound to others; nothing is changed then.
     pub fn bind(&self, server: &str, reply: &DeviceReply) -> Result<(), StoreError> {
-        self.connections.write(|tx| unit_of_work::bind(tx, server, reply))
+        self.connections.write(|tx| unit_of_work::bind(tx, &self.schema, server, reply))
     }
 
     /// Remembers the principal's role as the server last said it.

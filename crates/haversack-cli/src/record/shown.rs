@@ -107,6 +107,7 @@ impl Shown<'_> {
             "sensitive_hidden": hidden,
             "overridden": marks,
             "conflicts": conflicts,
+            "will_be_shadowed": row.shadowed,
         })
     }
 
@@ -134,6 +135,9 @@ impl Shown<'_> {
         }
         if row.conflicts.contains_key(field) || row.beaten_marks.contains_key(field) {
             rows.push(note(format!("^ in conflict: haversack conflicts {}", name_of(found))));
+        }
+        if row.shadowed.contains(field) {
+            rows.push(note("^ will be shadowed: a value that arrived meanwhile beats it".to_owned()));
         }
         rows
     }

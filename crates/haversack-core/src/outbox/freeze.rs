@@ -87,6 +87,11 @@ impl<'a> Freezer<'a> {
         Ok(())
     }
 
+    /// Takes a record out again, with every change authored or handed in.
+    pub(super) fn close(&mut self, record: RecordId) -> Option<Document> {
+        self.lanes.remove(&record).map(|lane| lane.whole)
+    }
+
     /// Authors every part of a pending entry. Lanes of all its records must be open.
     ///
     /// # Errors

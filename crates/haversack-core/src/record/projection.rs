@@ -1,6 +1,6 @@
 //! The row of a record: what apps read, filter and sort; derived from its document and its unsettled change sets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::{ROOT, ReadDoc, ScalarValue};
 use haversack_protocol::{ChangeHash, CollectionSchema, DeviceId, FieldKind};
@@ -39,6 +39,9 @@ pub struct Row {
     pub conflicts: BTreeMap<String, Vec<Candidate>>,
     /// Marks that lost to a concurrent mark, by field.
     pub beaten_marks: BTreeMap<String, Vec<Mark>>,
+    /// Fields that show a pending value which will be shadowed: one that arrived meanwhile beats it. Never part of the
+    /// converged state. A value beneath an override mark is told by [`Row::marks`].
+    pub shadowed: BTreeSet<String>,
 }
 
 /// A stored row that cannot be read under the schema; it is rebuilt from its document.
@@ -87,6 +90,9 @@ impl Row {
         if self.is_deleted {
             row["d"] = json!(true);
         }
+        if !self.shadowed.is_empty() {
+            row["s"] = json!(self.shadowed);
+        }
         row
     }
 
@@ -121,6 +127,9 @@ impl Row {
             let field = collection.field(name)?;
             let marks = marks.as_array()?.iter().map(|mark| Mark::from_json(field, mark));
             row.beaten_marks.insert(name.clone(), marks.collect::<Option<_>>()?);
+        }
+        for name in json.get("s").and_then(Json::as_array).into_iter().flatten() {
+            row.shadowed.insert(name.as_str()?.to_owned());
         }
         Some(row)
     }
@@ -245,10 +254,12 @@ pub fn overlay(row: &mut Row, part: &Part) {
         match intent {
             Intent::Set { field, value } => {
                 row.conflicts.remove(field);
+                row.shadowed.remove(field);
                 row.fields.insert(field.clone(), value.clone());
             }
             Intent::Clear { field } => {
                 row.conflicts.remove(field);
+                row.shadowed.remove(field);
                 row.fields.remove(field);
             }
             Intent::Add { field, element } => {

@@ -1,8 +1,9 @@
 //! Binding the store to a server, a principal and a device.
 
-use haversack_protocol::{DeviceId, DeviceReply, InstallationId, PrincipalId, Role};
+use haversack_protocol::{DeviceId, DeviceReply, InstallationId, PrincipalId, Role, Schema};
 use rusqlite::Connection;
 
+use super::materialise::refresh_stored;
 use crate::StoreError;
 use crate::table::{envelope, meta, outbox};
 
@@ -34,15 +35,21 @@ pub(crate) fn identity(connection: &Connection) -> Result<Identity, StoreError> 
 }
 
 /// Binds the store, or renews what the server says of the device. Bytes authored under another device id are dropped,
-/// to be authored anew.
-pub(crate) fn bind(connection: &Connection, server: &str, reply: &DeviceReply) -> Result<(), StoreError> {
+/// to be authored anew; which of concurrent values wins may depend on the id, so rows with pending work are made anew.
+pub(crate) fn bind(
+    connection: &Connection,
+    schema: &Schema,
+    server: &str,
+    reply: &DeviceReply,
+) -> Result<(), StoreError> {
     let bound = identity(connection)?;
     let is_other_server = bound.server.is_some_and(|bound| bound != server);
     let is_other_principal = bound.principal.is_some_and(|bound| bound != reply.principal);
     if is_other_server || is_other_principal {
         return Err(StoreError::OtherPrincipal);
     }
-    if bound.device.is_some_and(|device| device != reply.device) {
+    let is_other_device = bound.device.is_some_and(|device| device != reply.device);
+    if is_other_device {
         for order in outbox::frozen_orders(connection)? {
             outbox::thaw(connection, order)?;
         }
@@ -53,5 +60,7 @@ pub(crate) fn bind(connection: &Connection, server: &str, reply: &DeviceReply) -
     meta::write(connection, meta::PRINCIPAL, &reply.principal)?;
     meta::write(connection, meta::ROLE, &reply.role)?;
     meta::write(connection, meta::PUSH_ORDINAL, &ordinal.max(reply.push_ordinal))?;
-    envelope::insert_device(connection, reply.device, &reply.principal)
+    envelope::insert_device(connection, reply.device, &reply.principal)?;
+    let live = if is_other_device { outbox::live_records(connection)? } else { vec![] };
+    live.into_iter().try_for_each(|record| refresh_stored(connection, schema, record))
 }

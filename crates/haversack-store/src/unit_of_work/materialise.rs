@@ -1,13 +1,16 @@
 //! Making a row anew: projection of the confirmed document, then the live entries in order, then the id map.
 
+use std::collections::BTreeSet;
+
 use haversack_core::id_map::rewrite_row;
+use haversack_core::outbox::{Entry, Lane, foresee_shadows};
 use haversack_core::{Document, Row, overlay, project};
 use haversack_protocol::{CollectionSchema, RecordId, Schema};
 use rusqlite::Connection;
 
 use crate::StoreError;
 use crate::table::record::FoundRow;
-use crate::table::{document, id_map, outbox, record};
+use crate::table::{document, id_map, lane, meta, outbox, record};
 
 /// What a record's row must be. `None` when there is nothing to show: no document and no live entry that creates it,
 /// or a collection the schema does not have.
@@ -21,7 +24,8 @@ pub(crate) fn fresh_row(
         let row = project(document, schema.collection(collection)?);
         Some(FoundRow { collection: collection.to_owned(), row })
     });
-    for entry in outbox::live_of(connection, record)? {
+    let live = outbox::live_of(connection, record)?;
+    for entry in &live {
         let version = entry.change_set.schema_version;
         for part in entry.change_set.parts.iter().filter(|part| part.record == record) {
             if shown.is_none() && part.creates && confirmed.is_none() {
@@ -39,9 +43,29 @@ pub(crate) fn fresh_row(
         if let Some(known) = schema.collection(&found.collection) {
             fit(&mut found.row, known);
         }
+        if let (Some((_, document)), false) = (confirmed, live.is_empty()) {
+            found.row.shadowed = shadows(connection, schema, record, document, &live, &found.row)?;
+        }
         id_map::resolving(connection, |resolve| rewrite_row(&mut found.row, resolve))?;
     }
     Ok(shown)
+}
+
+/// Fields whose pending value will lose. None where an entry cannot be authored: it will be told when it is leased.
+fn shadows(
+    connection: &Connection,
+    schema: &Schema,
+    record: RecordId,
+    document: &Document,
+    live: &[Entry],
+    shown: &Row,
+) -> Result<BTreeSet<String>, StoreError> {
+    let Some(device) = meta::read(connection, meta::DEVICE)? else { return Ok(BTreeSet::new()) };
+    let (generation, accepted_tip) = lane::load(connection, record)?;
+    let frozen = outbox::frozen_of(connection, record)?;
+    let epoch = document::heads(connection, record)?.map_or(0, |(epoch, _)| epoch);
+    let lane = Lane { document: Some(document.clone()), epoch, generation, accepted_tip, frozen };
+    Ok(foresee_shadows(device, schema, record, lane, live, shown).unwrap_or_default())
 }
 
 /// Leaves out what edits made under an earlier schema put into fields that are gone or of another kind by now.

@@ -1,5 +1,6 @@
 //! Stories over a real store file and a small server that admits with core.
 
+mod foresight;
 mod law;
 mod list;
 mod parking;
