@@ -14,13 +14,10 @@ pub(crate) struct FoundRow {
     pub(crate) row: Row,
 }
 
-/// Reads the JSON of a row under the schema.
+/// Reads the JSON text of a row under the schema.
 pub(crate) fn read_row(schema: &Schema, collection: &str, text: &str) -> Result<Row, StoreError> {
-    let unreadable = StoreError::Unreadable("row");
-    let (Some(known), Ok(json)) = (schema.collection(collection), serde_json::from_str(text)) else {
-        return Err(unreadable);
-    };
-    Row::from_json(known, &json).map_err(|_| unreadable)
+    let known = schema.collection(collection).ok_or(StoreError::Unreadable("row"))?;
+    Row::from_text(known, text).map_err(|_| StoreError::Unreadable("row"))
 }
 
 /// The row of a record.
@@ -52,7 +49,7 @@ pub(crate) fn save(
 ) -> Result<(), StoreError> {
     let FoundRow { collection, row } = found;
     let has_conflict = !row.conflicts.is_empty() || !row.beaten_marks.is_empty();
-    let text = row.to_json().to_string();
+    let text = row.to_text();
     let values = params![record.as_bytes(), collection, row.is_deleted, has_conflict, text];
     // SQLite rewrites the indexes of every column an update names, changed or not, and each page of them is encrypted
     // anew: most edits change the text alone.
