@@ -155,12 +155,16 @@ impl<'de, T: Fielded> Visitor<'de> for ByField<'_, T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut all = BTreeMap::new();
+        // Stored names are sorted as the schema's are: each is looked for behind the last one.
+        let Self { collection, .. } = self;
+        let mut behind = collection.fields.iter();
+        let mut all = Vec::with_capacity(collection.fields.len());
         while let Some(name) = map.next_key::<&str>()? {
-            let field = self.collection.field(name).ok_or_else(|| A::Error::custom("no such field"))?;
-            all.insert(name.to_owned(), map.next_value_seed(OfKind::of(field.kind))?);
+            let next = behind.find(|(known, _)| *known == name).map(|(_, field)| field);
+            let field = next.or_else(|| collection.field(name)).ok_or_else(|| A::Error::custom("unknown"))?;
+            all.push((name.to_owned(), map.next_value_seed(OfKind::of(field.kind))?));
         }
-        Ok(all)
+        Ok(BTreeMap::from_iter(all))
     }
 }
 

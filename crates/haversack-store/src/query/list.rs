@@ -196,7 +196,9 @@ fn listing(
         }
     };
     let source = source(query);
-    let sql = format!("SELECT {COLUMNS} FROM {source} WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?");
+    // A place alone after LIMIT is part of the plan, and binding it would prepare the statement anew every time.
+    let limit = "LIMIT 0 + ? OFFSET ?";
+    let sql = format!("SELECT {COLUMNS} FROM {source} WHERE {condition} ORDER BY {order} {limit}");
     values.push(Sql::Integer(i64::from(query.limit.min(LIST_LIMIT_MAX))));
     values.push(Sql::Integer(i64::from(query.offset)));
     Ok((sql, values))
