@@ -315,8 +315,7 @@ mod tests {
         steps.collect::<Result<Vec<String>, _>>().expect("reads").join("; ")
     }
 
-    #[test]
-    fn a_listing_by_an_indexed_field_walks_its_index_in_order() {
+    fn opened() -> (Connection, Schema) {
         let schema = r#"{"version":1,"collections":{"visit":{"fields":{
             "place":{"kind":"text","indexed":true},"minutes":{"kind":"integer","indexed":true}}}}}"#;
         let schema = Schema::from_json(schema).expect("checked");
@@ -324,15 +323,37 @@ mod tests {
         let tables = include_str!("../../migrations/0001_create_store.sql");
         connection.execute_batch(tables).expect("creates");
         index::make(&connection, &schema).expect("indexes");
-        let by_minutes = |op| Filter { field: "minutes".into(), op, value: Value::Integer(5) };
-        let all = Query {
+        (connection, schema)
+    }
+
+    fn all_visits() -> Query {
+        Query {
             collection: "visit".into(),
             filters: vec![],
             sort: None,
             limit: 10,
             offset: 0,
             with_deleted: false,
-        };
+        }
+    }
+
+    #[test]
+    fn a_listing_is_prepared_once_for_all_limits() {
+        let (connection, schema) = opened();
+        for (limit, offset) in [(10, 0), (20, 0), (20, 20)] {
+            let query = Query { limit, offset, ..all_visits() };
+            let (sql, values) = listing(&connection, &schema, &query).expect("a query");
+            let mut statement = connection.prepare_cached(&sql).expect("prepares");
+            assert!(!statement.exists(params_from_iter(values)).expect("reads"));
+            assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
+        }
+    }
+
+    #[test]
+    fn a_listing_by_an_indexed_field_walks_its_index_in_order() {
+        let (connection, schema) = opened();
+        let by_minutes = |op| Filter { field: "minutes".into(), op, value: Value::Integer(5) };
+        let all = all_visits();
         let sort = |field: &str| Some((field.to_owned(), Direction::Descending));
         let longer = vec![by_minutes(Comparison::Gt)];
         for (query, walked) in [
