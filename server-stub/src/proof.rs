@@ -38,11 +38,10 @@ pub fn prove_state(database: &Path, schema: &Schema) -> Result<StateProof, Serve
     let reader = Reader::on(&mut connection)?;
     let (mut from_documents, mut from_rows) = (StateDigest::default(), StateDigest::default());
     let mut temporary_ids = 0;
-    reader.each_record(|id, collection_name, server_id, document, json| {
+    reader.each_record(|id, collection_name, server_id, document, text| {
         let collection = schema.collection(collection_name).ok_or(StoreRefusal::Damaged("collection"))?;
         let document = Document::load(document).map_err(|_| StoreRefusal::Damaged("document"))?;
-        let json = serde_json::from_str(json).map_err(|_| StoreRefusal::Damaged("row"))?;
-        let stored = Row::from_json(collection, &json).map_err(|_| StoreRefusal::Damaged("row"))?;
+        let stored = Row::from_text(collection, text).map_err(|_| StoreRefusal::Damaged("row"))?;
         let projected = project(&document, collection);
         from_documents.add(&canonical_record(id, Some(server_id), collection_name, &projected));
         from_rows.add(&canonical_record(id, Some(server_id), collection_name, &stored));

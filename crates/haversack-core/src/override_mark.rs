@@ -6,9 +6,8 @@
 use automerge::ScalarValue;
 use haversack_protocol::limits::REASON_BYTES_MAX;
 use haversack_protocol::{FieldSchema, PrincipalId, Role, UnixMillis};
-use serde_json::{Value as Json, json};
 
-use crate::record::{Value, ValueRefusal, check_value, value_from_json, value_to_json};
+use crate::record::{Value, ValueRefusal, check_value};
 
 /// Format byte a mark begins with.
 const MARK_FORMAT: u8 = 1;
@@ -66,31 +65,6 @@ impl Mark {
         let is_whole = decoder.position() == body.len();
         let is_well_formed = mark.value.as_ref().is_none_or(Value::is_well_formed);
         (is_whole && is_well_formed).then_some(mark)
-    }
-
-    /// The mark as JSON, as rows and people keep it.
-    pub fn to_json(&self) -> Json {
-        json!({
-            "value": self.value.as_ref().map(value_to_json),
-            "by": self.by,
-            "role": self.role,
-            "at": self.at.0,
-            "reason": self.reason,
-        })
-    }
-
-    pub(crate) fn from_json(field: &FieldSchema, json: &Json) -> Option<Self> {
-        let value = match json.get("value")? {
-            Json::Null => None,
-            value => Some(value_from_json(field.kind, value).ok()?),
-        };
-        Some(Self {
-            value,
-            by: serde_json::from_value(json.get("by")?.clone()).ok()?,
-            role: serde_json::from_value(json.get("role")?.clone()).ok()?,
-            at: UnixMillis(json.get("at")?.as_i64()?),
-            reason: json.get("reason")?.as_str()?.to_owned(),
-        })
     }
 }
 

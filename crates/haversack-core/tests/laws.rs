@@ -181,12 +181,6 @@ quickcheck! {
         again.is_empty() && shown.fields == expected.fields && names(&shown) == names(&expected)
             && rewrites.iter().all(|change| haversack_core::inspect(&change.bytes).is_ok())
     }
-
-    fn a_row_survives_its_json(edits: Vec<Edit>) -> bool {
-        let base = created();
-        let row = row_of(&apply_all(&base, &freeze(&base, 1, 0, &one_per_field(&edits, 1))));
-        Row::from_json(schema().collection("visit").expect("present"), &row.to_json()) == Ok(row)
-    }
 }
 
 fn set_note(text: &str) -> Intent {

@@ -202,13 +202,26 @@ fn commit<T>(
     Ok(value)
 }
 
-/// Ends by rolling back, which cannot fail.
+/// Begins and ends by prepared statements: preparing the two anew would cost as much as reading a record.
 fn observe<T>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let tx = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
-    work(&tx)
+    connection.prepare_cached("BEGIN DEFERRED")?.execute([])?;
+    let _observation = Observation(connection);
+    work(connection)
+}
+
+/// A read under way. Ends by rolling back, which cannot fail, however its work ends.
+struct Observation<'c>(&'c Connection);
+
+impl Drop for Observation<'_> {
+    fn drop(&mut self) {
+        // After some failures SQLite has already ended it.
+        if !self.0.is_autocommit() {
+            let _ = self.0.prepare_cached("ROLLBACK").and_then(|mut statement| statement.execute([]));
+        }
+    }
 }
 
 fn empty_log(connection: &Connection) -> Result<(), StoreError> {

@@ -225,7 +225,7 @@ impl<'c> PushTransaction<'c> {
                 record.server_id.as_str(),
                 record.epoch,
                 saved,
-                row.to_json().to_string(),
+                row.to_text(),
                 position_in(position)?,
             ])?;
         Ok(())

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use automerge::ScalarValue;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use haversack_protocol::limits::{
     COUNTER_STEP_MAX, DECIMAL_BYTES_MAX, SET_ELEMENT_BYTES_MAX, SET_ELEMENTS_MAX, TEXT_BYTES_MAX,
 };
 use haversack_protocol::{FieldKind, FieldSchema, RecordId, ServerId, UnixMillis, check_date};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
+
+use super::json::Fielded;
 
 /// Another record, by either of its names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, minicbor::Encode, minicbor::Decode)]
@@ -284,16 +284,7 @@ impl Value {
 
 /// The JSON form of a value: instants as RFC 3339, bytes as base64, decimals and dates as text, sets as arrays.
 pub fn value_to_json(value: &Value) -> Json {
-    match value {
-        Value::Text(text) | Value::Date(text) | Value::Decimal(text) => json!(text),
-        Value::Integer(number) | Value::Counter(number) => json!(number),
-        Value::Float(number) => json!(number),
-        Value::Boolean(truth) => json!(truth),
-        Value::Instant(at) => json!(at.to_string()),
-        Value::Bytes(bytes) => json!(BASE64.encode(bytes)),
-        Value::Reference(reference) => json!(reference.to_string()),
-        Value::Set(elements) => json!(elements),
-    }
+    serde_json::to_value(value).expect("no value nests or has keys that are no text")
 }
 
 /// Reads the JSON form of a value of `kind`.
@@ -301,24 +292,10 @@ pub fn value_to_json(value: &Value) -> Json {
 /// # Errors
 /// [`ValueRefusal::Kind`] for another JSON type, [`ValueRefusal::Form`] for text of another form.
 pub fn value_from_json(kind: FieldKind, json: &Json) -> Result<Value, ValueRefusal> {
-    let wrong = ValueRefusal::Kind { expected: kind };
-    let text = || json.as_str().ok_or(ValueRefusal::Kind { expected: kind });
-    Ok(match kind {
-        FieldKind::Text => Value::Text(text()?.to_owned()),
-        FieldKind::Date => Value::Date(text()?.to_owned()),
-        FieldKind::Decimal => Value::Decimal(text()?.to_owned()),
-        FieldKind::Integer => Value::Integer(json.as_i64().ok_or(wrong)?),
-        FieldKind::Counter => Value::Counter(json.as_i64().ok_or(wrong)?),
-        FieldKind::Float => Value::Float(json.as_f64().ok_or(wrong)?),
-        FieldKind::Boolean => Value::Boolean(json.as_bool().ok_or(wrong)?),
-        FieldKind::Instant => Value::Instant(text()?.parse().map_err(|_| ValueRefusal::Form)?),
-        FieldKind::Bytes => Value::Bytes(BASE64.decode(text()?).map_err(|_| ValueRefusal::Form)?),
-        FieldKind::Reference => Value::Reference(Reference::parse(text()?).ok_or(ValueRefusal::Form)?),
-        FieldKind::Set => {
-            let elements = json.as_array().ok_or_else(|| wrong.clone())?;
-            let element = |json: &Json| json.as_str().map(str::to_owned).ok_or_else(|| wrong.clone());
-            Value::Set(elements.iter().map(element).collect::<Result<_, _>>()?)
-        }
+    let has_form = matches!(kind, FieldKind::Instant | FieldKind::Bytes | FieldKind::Reference);
+    Value::read(kind, json).map_err(|_| match json {
+        Json::String(_) if has_form => ValueRefusal::Form,
+        _ => ValueRefusal::Kind { expected: kind },
     })
 }
 
@@ -326,6 +303,7 @@ pub fn value_from_json(kind: FieldKind, json: &Json) -> Result<Value, ValueRefus
 mod tests {
     use super::*;
     use quickcheck::quickcheck;
+    use serde_json::json;
 
     fn field(kind: FieldKind) -> FieldSchema {
         serde_json::from_value(json!({ "kind": kind })).expect("a plain field")

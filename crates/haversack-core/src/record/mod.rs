@@ -3,6 +3,7 @@
 pub(crate) mod change_set;
 pub(crate) mod document;
 pub(crate) mod field;
+mod json;
 pub(crate) mod key;
 pub(crate) mod projection;
 

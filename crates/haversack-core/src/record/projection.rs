@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::{ROOT, ReadDoc, ScalarValue};
 use haversack_protocol::{ChangeHash, CollectionSchema, DeviceId, FieldKind};
-use serde_json::{Map, Value as Json, json};
 
 use super::change_set::{Intent, Part};
 use super::document::Document;
-use super::field::{Value, value_from_json, value_to_json};
+use super::field::Value;
 use super::key::Key;
 use crate::conflict::{Concurrent, concurrent};
 use crate::override_mark::Mark;
@@ -72,87 +71,6 @@ impl Row {
         let fields = counters.map(|(name, _)| (name.clone(), Value::Counter(0))).collect();
         Self { schema_version, fields, ..Self::default() }
     }
-
-    /// The row as JSON text, as the store keeps it. Absent parts take no bytes.
-    pub fn to_json(&self) -> Json {
-        let fields: Map<_, _> =
-            self.fields.iter().map(|(name, value)| (name.clone(), value_to_json(value))).collect();
-        let mut row = json!({ "v": self.schema_version, "f": fields });
-        let mut put = |key: &str, part: Map<String, Json>| {
-            if !part.is_empty() {
-                row[key] = Json::Object(part);
-            }
-        };
-        put("m", self.marks.iter().map(|(name, mark)| (name.clone(), mark.to_json())).collect());
-        put("x", self.conflicts.iter().map(|(name, all)| (name.clone(), candidates_to_json(all))).collect());
-        let beaten = |marks: &Vec<Mark>| Json::Array(marks.iter().map(Mark::to_json).collect());
-        put("b", self.beaten_marks.iter().map(|(name, marks)| (name.clone(), beaten(marks))).collect());
-        if self.is_deleted {
-            row["d"] = json!(true);
-        }
-        if !self.shadowed.is_empty() {
-            row["s"] = json!(self.shadowed);
-        }
-        row
-    }
-
-    /// Reads what [`Row::to_json`] wrote.
-    ///
-    /// # Errors
-    /// [`RowRefusal`] when a part is of another form than the schema's.
-    pub fn from_json(collection: &CollectionSchema, json: &Json) -> Result<Self, RowRefusal> {
-        Self::read(collection, json).ok_or(RowRefusal)
-    }
-
-    fn read(collection: &CollectionSchema, json: &Json) -> Option<Self> {
-        let part = |key: &str| json.get(key).and_then(Json::as_object).into_iter().flatten();
-        let mut row = Self {
-            schema_version: u32::try_from(json.get("v")?.as_u64()?).ok()?,
-            is_deleted: json.get("d").is_some(),
-            ..Self::default()
-        };
-        for (name, value) in part("f") {
-            let kind = collection.field(name)?.kind;
-            row.fields.insert(name.clone(), value_from_json(kind, value).ok()?);
-        }
-        for (name, mark) in part("m") {
-            row.marks.insert(name.clone(), Mark::from_json(collection.field(name)?, mark)?);
-        }
-        for (name, all) in part("x") {
-            let kind = collection.field(name)?.kind;
-            let all = all.as_array()?.iter().map(|one| candidate_from_json(kind, one));
-            row.conflicts.insert(name.clone(), all.collect::<Option<_>>()?);
-        }
-        for (name, marks) in part("b") {
-            let field = collection.field(name)?;
-            let marks = marks.as_array()?.iter().map(|mark| Mark::from_json(field, mark));
-            row.beaten_marks.insert(name.clone(), marks.collect::<Option<_>>()?);
-        }
-        for name in json.get("s").and_then(Json::as_array).into_iter().flatten() {
-            row.shadowed.insert(name.as_str()?.to_owned());
-        }
-        Some(row)
-    }
-}
-
-fn candidates_to_json(all: &[Candidate]) -> Json {
-    let one = |candidate: &Candidate| {
-        json!({
-            "value": candidate.value.as_ref().map(value_to_json),
-            "device": candidate.device,
-            "change": candidate.change,
-        })
-    };
-    Json::Array(all.iter().map(one).collect())
-}
-
-fn candidate_from_json(kind: FieldKind, json: &Json) -> Option<Candidate> {
-    let value = match json.get("value")? {
-        Json::Null => None,
-        value => Some(value_from_json(kind, value).ok()?),
-    };
-    let device = json.get("device")?.as_str()?.parse().ok()?;
-    Some(Candidate { value, device, change: json.get("change")?.as_str()?.parse().ok()? })
 }
 
 /// Reads a document as a row. Keys of a newer schema are passed over; they stay in the document.

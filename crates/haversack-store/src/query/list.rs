@@ -4,12 +4,12 @@ use haversack_core::{EditRefusal, Reference, Row, Value, ValueRefusal, value_to_
 use haversack_protocol::limits::LIST_LIMIT_MAX;
 use haversack_protocol::{CollectionSchema, FieldKind, FieldSchema, RecordId, Schema, ServerId};
 use rusqlite::types::Value as Sql;
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use rusqlite::{Connection, params_from_iter};
 
 use super::index::{self, effective, in_collection};
 use crate::StoreError;
 use crate::table::id_map;
-use crate::table::record::read_row;
+use crate::table::record::{read_row, text_at};
 
 /// Where a record stands between this device and the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,47 +104,30 @@ const COLUMNS: &str = "id, server_id, collection, row,
      WHERE touched.record = record.id),
     EXISTS (SELECT 1 FROM document WHERE document.record = record.id)";
 
-/// A record as SQLite gives it.
-struct Found {
-    record: RecordId,
-    server_id: Option<String>,
-    collection: String,
-    text: String,
-    greatest_state: Option<i64>,
-    is_confirmed: bool,
-}
-
-fn read_found(row: &rusqlite::Row<'_>) -> rusqlite::Result<Found> {
-    Ok(Found {
-        record: RecordId::from_bytes(row.get(0)?),
-        server_id: row.get(1)?,
-        collection: row.get(2)?,
-        text: row.get(3)?,
-        greatest_state: row.get(4)?,
-        is_confirmed: row.get(5)?,
+/// Reads a record from [`COLUMNS`].
+fn stored(
+    connection: &Connection,
+    schema: &Schema,
+    found: &rusqlite::Row<'_>,
+) -> Result<StoredRecord, StoreError> {
+    let collection: String = found.get(2)?;
+    let mut row = read_row(schema, &collection, text_at(found, 3)?)?;
+    resolve_marks(connection, &mut row)?;
+    let server_id = found.get::<_, Option<String>>(1)?.map(ServerId::new).transpose();
+    Ok(StoredRecord {
+        record: RecordId::from_bytes(found.get(0)?),
+        server_id: server_id.map_err(|_| StoreError::Unreadable("server id"))?,
+        collection,
+        row,
+        state: match found.get(4)? {
+            None => RecordState::Synced,
+            Some(4..) => RecordState::Rejected,
+            Some(3) => RecordState::Parked,
+            Some(2) => RecordState::Sending,
+            Some(i64::MIN..=1) if found.get(5)? => RecordState::Pending,
+            Some(i64::MIN..=1) => RecordState::LocalOnly,
+        },
     })
-}
-
-impl Found {
-    fn stored(self, connection: &Connection, schema: &Schema) -> Result<StoredRecord, StoreError> {
-        let mut row = read_row(schema, &self.collection, &self.text)?;
-        resolve_marks(connection, &mut row)?;
-        let server_id = self.server_id.map(ServerId::new).transpose();
-        Ok(StoredRecord {
-            record: self.record,
-            server_id: server_id.map_err(|_| StoreError::Unreadable("server id"))?,
-            collection: self.collection,
-            row,
-            state: match (self.greatest_state, self.is_confirmed) {
-                (None, _) => RecordState::Synced,
-                (Some(4..), _) => RecordState::Rejected,
-                (Some(3), _) => RecordState::Parked,
-                (Some(2), _) => RecordState::Sending,
-                (_, true) => RecordState::Pending,
-                (_, false) => RecordState::LocalOnly,
-            },
-        })
-    }
 }
 
 /// A reference inside a mark is never rewritten, so it is resolved when it is read.
@@ -168,8 +151,8 @@ pub(crate) fn get(
 ) -> Result<Option<StoredRecord>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM record WHERE id = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
-    let found = statement.query_row([record.as_bytes()], read_found).optional()?;
-    found.map(|found| found.stored(connection, schema)).transpose()
+    let mut rows = statement.query([record.as_bytes()])?;
+    rows.next()?.map(|found| stored(connection, schema, found)).transpose()
 }
 
 /// The record either of its names stands for.
@@ -192,8 +175,12 @@ pub(crate) fn list(
 ) -> Result<Vec<StoredRecord>, StoreError> {
     let (sql, values) = listing(connection, schema, query)?;
     let mut statement = connection.prepare_cached(&sql)?;
-    let found = statement.query_map(params_from_iter(values), read_found)?;
-    found.map(|found| found?.stored(connection, schema)).collect()
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut records = Vec::new();
+    while let Some(found) = rows.next()? {
+        records.push(stored(connection, schema, found)?);
+    }
+    Ok(records)
 }
 
 /// The SQL of a listing, with the values of its places.
@@ -213,7 +200,9 @@ fn listing(
         }
     };
     let source = source(query);
-    let sql = format!("SELECT {COLUMNS} FROM {source} WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?");
+    // A place alone after LIMIT is part of the plan, and binding it would prepare the statement anew every time.
+    let limit = "LIMIT 0 + ? OFFSET ?";
+    let sql = format!("SELECT {COLUMNS} FROM {source} WHERE {condition} ORDER BY {order} {limit}");
     values.push(Sql::Integer(i64::from(query.limit.min(LIST_LIMIT_MAX))));
     values.push(Sql::Integer(i64::from(query.offset)));
     Ok((sql, values))
@@ -330,8 +319,7 @@ mod tests {
         steps.collect::<Result<Vec<String>, _>>().expect("reads").join("; ")
     }
 
-    #[test]
-    fn a_listing_by_an_indexed_field_walks_its_index_in_order() {
+    fn opened() -> (Connection, Schema) {
         let schema = r#"{"version":1,"collections":{"visit":{"fields":{
             "place":{"kind":"text","indexed":true},"minutes":{"kind":"integer","indexed":true}}}}}"#;
         let schema = Schema::from_json(schema).expect("checked");
@@ -339,15 +327,37 @@ mod tests {
         let tables = include_str!("../../migrations/0001_create_store.sql");
         connection.execute_batch(tables).expect("creates");
         index::make(&connection, &schema).expect("indexes");
-        let by_minutes = |op| Filter { field: "minutes".into(), op, value: Value::Integer(5) };
-        let all = Query {
+        (connection, schema)
+    }
+
+    fn all_visits() -> Query {
+        Query {
             collection: "visit".into(),
             filters: vec![],
             sort: None,
             limit: 10,
             offset: 0,
             with_deleted: false,
-        };
+        }
+    }
+
+    #[test]
+    fn a_listing_is_prepared_once_for_all_limits() {
+        let (connection, schema) = opened();
+        for (limit, offset) in [(10, 0), (20, 0), (20, 20)] {
+            let query = Query { limit, offset, ..all_visits() };
+            let (sql, values) = listing(&connection, &schema, &query).expect("a query");
+            let mut statement = connection.prepare_cached(&sql).expect("prepares");
+            assert!(!statement.exists(params_from_iter(values)).expect("reads"));
+            assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
+        }
+    }
+
+    #[test]
+    fn a_listing_by_an_indexed_field_walks_its_index_in_order() {
+        let (connection, schema) = opened();
+        let by_minutes = |op| Filter { field: "minutes".into(), op, value: Value::Integer(5) };
+        let all = all_visits();
         let sort = |field: &str| Some((field.to_owned(), Direction::Descending));
         let longer = vec![by_minutes(Comparison::Gt)];
         for (query, walked) in [

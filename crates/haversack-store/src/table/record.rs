@@ -14,13 +14,15 @@ pub(crate) struct FoundRow {
     pub(crate) row: Row,
 }
 
-/// Reads the JSON of a row under the schema.
+/// Reads the JSON text of a row under the schema.
 pub(crate) fn read_row(schema: &Schema, collection: &str, text: &str) -> Result<Row, StoreError> {
-    let unreadable = StoreError::Unreadable("row");
-    let (Some(known), Ok(json)) = (schema.collection(collection), serde_json::from_str(text)) else {
-        return Err(unreadable);
-    };
-    Row::from_json(known, &json).map_err(|_| unreadable)
+    let known = schema.collection(collection).ok_or(StoreError::Unreadable("row"))?;
+    Row::from_text(known, text).map_err(|_| StoreError::Unreadable("row"))
+}
+
+/// The JSON text of a row, where SQLite keeps it.
+pub(crate) fn text_at<'r>(row: &'r rusqlite::Row<'_>, column: usize) -> Result<&'r str, StoreError> {
+    row.get_ref(column)?.as_str().map_err(|_| StoreError::Unreadable("row"))
 }
 
 /// The row of a record.
@@ -29,12 +31,11 @@ pub(crate) fn load(
     schema: &Schema,
     record: RecordId,
 ) -> Result<Option<FoundRow>, StoreError> {
-    let found: Option<(String, String)> =
-        one(connection, "SELECT collection, row FROM record WHERE id = ?1", [record.as_bytes()], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
-    let Some((collection, text)) = found else { return Ok(None) };
-    let row = read_row(schema, &collection, &text)?;
+    let mut statement = connection.prepare_cached("SELECT collection, row FROM record WHERE id = ?1")?;
+    let mut rows = statement.query([record.as_bytes()])?;
+    let Some(found) = rows.next()? else { return Ok(None) };
+    let collection: String = found.get(0)?;
+    let row = read_row(schema, &collection, text_at(found, 1)?)?;
     Ok(Some(FoundRow { collection, row }))
 }
 
@@ -52,7 +53,7 @@ pub(crate) fn save(
 ) -> Result<(), StoreError> {
     let FoundRow { collection, row } = found;
     let has_conflict = !row.conflicts.is_empty() || !row.beaten_marks.is_empty();
-    let text = row.to_json().to_string();
+    let text = row.to_text();
     let values = params![record.as_bytes(), collection, row.is_deleted, has_conflict, text];
     // SQLite rewrites the indexes of every column an update names, changed or not, and each page of them is encrypted
     // anew: most edits change the text alone.
@@ -126,12 +127,11 @@ pub(crate) fn each(
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let collection: String = row.get(1)?;
-        let text: String = row.get(3)?;
         let server_id = row.get::<_, Option<String>>(2)?.map(ServerId::new).transpose();
         visit(ListedRow {
             record: record_at(row, 0)?,
             server_id: server_id.map_err(|_| StoreError::Unreadable("server id"))?,
-            row: read_row(schema, &collection, &text)?,
+            row: read_row(schema, &collection, text_at(row, 3)?)?,
             collection,
         })?;
     }

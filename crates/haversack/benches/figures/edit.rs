@@ -98,7 +98,7 @@ fn rows_of(store: &Store, change_sets: &[ChangeSet]) -> Outcome<Vec<(RecordId, S
     let row = |change_set: &ChangeSet| {
         let record = change_set.parts[0].record;
         let stored = store.get(record)?.ok_or("a record that was just created is there")?;
-        Ok((record, stored.row.to_json().to_string(), minicbor::to_vec(change_set)?))
+        Ok((record, stored.row.to_text(), minicbor::to_vec(change_set)?))
     };
     change_sets.iter().map(row).collect()
 }
