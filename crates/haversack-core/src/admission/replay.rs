@@ -11,7 +11,8 @@ use automerge::transaction::Transactable;
 use automerge::{ActorId, Change, ExpandedChange, ROOT, ScalarValue};
 use haversack_protocol::limits::COUNTER_STEP_MAX;
 use haversack_protocol::{
-    ChangeHash, Code, CollectionSchema, DeviceId, FieldKind, PrincipalId, PushedPart, Rejection, Role,
+    ChangeHash, Code, CollectionSchema, DeviceId, FieldKind, FieldSchema, PrincipalId, PushedPart, Rejection,
+    Role,
 };
 
 use super::gate::{ChunkHeader, inspect};
@@ -123,7 +124,7 @@ pub fn admit(
     let expanded = decode(&change)?;
     let writes = reader.read(&expanded)?;
     if reader.creates {
-        reader.may_write("_v", &[])?;
+        reader.may_write("_v", None)?;
         reader.check_required(&writes)?;
     }
     replay(document, &change, &expanded)?;
@@ -220,11 +221,11 @@ impl OpReader<'_> {
                 Ok(None)
             }
             (Key::Deleted, OpType::Put(ScalarValue::Boolean(true))) => {
-                self.may_write("_deleted", &[])?;
+                self.may_write("_deleted", None)?;
                 Ok(Some(Write::Deleted(true)))
             }
             (Key::Deleted, OpType::Delete) => {
-                self.may_write("_deleted", &[])?;
+                self.may_write("_deleted", None)?;
                 Ok(Some(Write::Deleted(false)))
             }
             (Key::Register(field), _) => self.read_register(field, action),
@@ -240,7 +241,7 @@ impl OpReader<'_> {
         let refuse = || at(Code::Schema, self.collection_name, name);
         let field =
             self.collection.field(name).filter(|field| field.kind.is_register()).ok_or_else(refuse)?;
-        self.may_write(name, &field.write)?;
+        self.may_write(name, Some(field))?;
         match action {
             OpType::Delete => Ok(None),
             OpType::Put(ScalarValue::Null) if !field.required => {
@@ -257,13 +258,12 @@ impl OpReader<'_> {
 
     fn read_counter(&self, name: &str, action: &OpType) -> Result<Option<Write>, AdmissionRefusal> {
         let refuse = || at(Code::Schema, self.collection_name, name);
-        let is_counter =
-            |field: &&_| matches!(field, haversack_protocol::FieldSchema { kind: FieldKind::Counter, .. });
-        let field = self.collection.field(name).filter(is_counter).ok_or_else(refuse)?;
+        let field = self.collection.field(name).filter(|field| field.kind == FieldKind::Counter);
+        let field = field.ok_or_else(refuse)?;
         match action {
             OpType::Put(ScalarValue::Counter(zero)) if self.creates && i64::from(zero) == 0 => Ok(None),
             OpType::Increment(by) if by.unsigned_abs() <= COUNTER_STEP_MAX.unsigned_abs() => {
-                self.may_write(name, &field.write)?;
+                self.may_write(name, Some(field))?;
                 Ok(Some(Write::Step { field: name.to_owned(), by: *by }))
             }
             _ => Err(refuse()),
@@ -274,7 +274,7 @@ impl OpReader<'_> {
         let refuse = || at(Code::Schema, self.collection_name, name);
         let field =
             self.collection.field(name).filter(|field| field.kind == FieldKind::Set).ok_or_else(refuse)?;
-        self.may_write(name, &field.write)?;
+        self.may_write(name, Some(field))?;
         let is_added = match action {
             OpType::Put(ScalarValue::Bytes(tag)) if tag.len() == 16 => true,
             OpType::Delete => false,
@@ -303,12 +303,11 @@ impl OpReader<'_> {
         }
     }
 
-    fn may_write(&self, field: &str, roles: &[Role]) -> Result<(), AdmissionRefusal> {
-        let may = |roles: &[Role]| roles.is_empty() || roles.contains(&self.author.role);
-        if may(roles) && may(&self.collection.write) {
+    fn may_write(&self, name: &str, field: Option<&FieldSchema>) -> Result<(), AdmissionRefusal> {
+        if self.collection.may_be_written(field, self.author.role) {
             Ok(())
         } else {
-            Err(at(Code::Forbidden, self.collection_name, field))
+            Err(at(Code::Forbidden, self.collection_name, name))
         }
     }
 
