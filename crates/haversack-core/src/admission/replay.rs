@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::legacy::{Key as OpKey, ObjectId, OpType};
 use automerge::transaction::Transactable;
-use automerge::{ActorId, Change, ExpandedChange, ROOT, ScalarValue};
+use automerge::{Change, ExpandedChange, ROOT, ScalarValue};
 use haversack_protocol::limits::COUNTER_STEP_MAX;
 use haversack_protocol::{
     ChangeHash, Code, CollectionSchema, DeviceId, FieldKind, FieldSchema, PrincipalId, PushedPart, Rejection,
@@ -100,6 +100,17 @@ impl From<Code> for AdmissionRefusal {
     }
 }
 
+impl From<DocumentRefusal> for AdmissionRefusal {
+    fn from(refusal: DocumentRefusal) -> Self {
+        let code = match refusal {
+            DocumentRefusal::TooLarge => Code::Limit,
+            DocumentRefusal::SequenceUsed => Code::Identity,
+            _ => Code::Malformed,
+        };
+        code.into()
+    }
+}
+
 fn at(code: Code, collection: &str, field: &str) -> AdmissionRefusal {
     AdmissionRefusal::Rejected(Rejection::of(code).at(collection, field))
 }
@@ -127,21 +138,25 @@ pub fn admit(
         reader.may_write("_v", None)?;
         reader.check_required(&writes)?;
     }
-    replay(document, &change, &expanded)?;
-    let (document, saved) = apply(document, change).map_err(|refusal| match refusal {
-        DocumentRefusal::TooLarge => Code::Limit,
-        _ => Code::Malformed,
-    })?;
+    let document = replay(document, change, &expanded)?;
+    let saved = document.save_checked()?;
     Ok(Admitted { document, saved, hash: header.hash, writes })
 }
 
-fn parse(bytes: &[u8]) -> Result<Change, AdmissionRefusal> {
+fn parse(bytes: &[u8]) -> Result<Change, DocumentRefusal> {
     contained(|| Change::from_bytes(bytes.to_vec()).map_err(|_| DocumentRefusal::Unreadable))
-        .map_err(|_| Code::Malformed.into())
 }
 
-fn decode(change: &Change) -> Result<ExpandedChange, AdmissionRefusal> {
-    contained(|| Ok(change.decode())).map_err(|_| Code::Malformed.into())
+fn decode(change: &Change) -> Result<ExpandedChange, DocumentRefusal> {
+    contained(|| Ok(change.decode()))
+}
+
+/// Says whether an actor is one of the sender's; `None`: of the server itself, whose actors alone begin with 0x00.
+fn is_actor_of(actor: &[u8], sender: Option<DeviceId>) -> bool {
+    match sender {
+        Some(device) => actor.len() == DEVICE_ACTOR_BYTES && actor.starts_with(device.as_bytes()),
+        None => actor.first() == Some(&0),
+    }
 }
 
 /// Actor of this device, next sequence number, known dependencies, and the one start that follows from them.
@@ -151,11 +166,10 @@ fn check_identity<'a>(
     header: &ChunkHeader,
     author: Author<'_>,
 ) -> Result<Option<&'a Document>, AdmissionRefusal> {
-    let is_device_actor =
-        header.actor.len() == DEVICE_ACTOR_BYTES && header.actor.starts_with(author.device.as_bytes());
+    let is_own = is_actor_of(&header.actor, Some(author.device));
     let is_creation = part.collection.is_some();
     // Only a creation may stand on nothing; else any record could be given a second root.
-    if !is_device_actor || is_creation != header.deps.is_empty() || is_creation == before.is_some() {
+    if !is_own || is_creation != header.deps.is_empty() || is_creation == before.is_some() {
         return Err(Code::Identity.into());
     }
     let Some(document) = before else {
@@ -169,17 +183,18 @@ fn check_identity<'a>(
     if is_next(document, header) { Ok(Some(document)) } else { Err(Code::Identity.into()) }
 }
 
-/// Says whether a change whose dependencies are known begins where they end, and is its actor's next one. No honest
-/// change does otherwise; a forged one could outrank every concurrent edit, or make the record unreadable.
+/// Says whether a change whose dependencies are known begins where they end and follows its actor's change before. No
+/// honest change does otherwise: the document library names an actor's own change before in every change. A forged one
+/// could outrank every concurrent edit, or make the record unreadable. That the sequence number is still free is known
+/// only once the change is run or applied: [`DocumentRefusal::SequenceUsed`].
 fn is_next(document: &Document, header: &ChunkHeader) -> bool {
-    let greatest = |hash: &ChangeHash| {
-        document.inner.get_change_meta_by_hash(&hash_in(hash)).map_or(0, |change| change.max_op)
-    };
-    let start_op = header.deps.iter().map(greatest).max().unwrap_or(0) + 1;
-    let actor = ActorId::from(header.actor.as_slice());
-    let changes = document.inner.get_changes_meta(&[]);
-    let last = changes.iter().filter(|change| *change.actor == actor).map(|change| change.seq).max();
-    header.start_op == start_op && header.sequence == last.unwrap_or(0) + 1
+    let (mut greatest, mut follows) = (0, header.sequence == 1);
+    for dep in &header.deps {
+        let Some(dep) = document.inner.get_change_meta_by_hash(&hash_in(dep)) else { return false };
+        greatest = greatest.max(dep.max_op);
+        follows |= dep.seq + 1 == header.sequence && dep.actor.to_bytes() == header.actor.as_slice();
+    }
+    follows && header.start_op == greatest + 1
 }
 
 /// Reads operations as writes, checking each against the schema and the author's rights.
@@ -325,11 +340,17 @@ impl OpReader<'_> {
     }
 }
 
-/// Runs the operations again at the change's own dependencies; only an identical hash is admitted.
-fn replay(document: &Document, change: &Change, expanded: &ExpandedChange) -> Result<(), AdmissionRefusal> {
+/// Runs the operations again at the change's own dependencies; only an identical hash is admitted. Gives the record with
+/// the change in it: where it builds on all there is, the replay itself has become that record.
+fn replay(
+    document: &Document,
+    change: Change,
+    expanded: &ExpandedChange,
+) -> Result<Document, DocumentRefusal> {
     let base: BTreeSet<_> = change.deps().iter().copied().map(hash_out).collect();
-    let again = contained(|| {
-        document.at(&base)?.transact(change.actor_id().clone(), |tx| {
+    contained(|| {
+        let mut again = document.at(&base)?;
+        let run = again.write(change.actor_id().clone(), |tx| {
             for op in &expanded.operations {
                 let OpKey::Map(key) = &op.key else { return Err(DocumentRefusal::Unreadable) };
                 match &op.action {
@@ -340,44 +361,40 @@ fn replay(document: &Document, change: &Change, expanded: &ExpandedChange) -> Re
                 }
             }
             Ok(())
-        })
-    });
-    match again {
-        Ok(Some(authored)) if authored.hash == hash_out(change.hash()) => Ok(()),
-        _ => Err(Code::Malformed.into()),
-    }
-}
-
-fn apply(document: &Document, change: Change) -> Result<(Document, Vec<u8>), DocumentRefusal> {
-    contained(|| {
-        let mut document = document.clone();
-        document.inner.apply_changes([change])?;
-        let saved = document.save_checked()?;
-        Ok((document, saved))
+        })?;
+        let run = run.and_then(|hash| again.inner.get_change_meta_by_hash(&hash_in(&hash)));
+        match run {
+            Some(run) if run.hash == change.hash() => {}
+            Some(run) if run.seq != change.seq() => return Err(DocumentRefusal::SequenceUsed),
+            _ => return Err(DocumentRefusal::Unreadable),
+        }
+        if document.stands_on(&base) { Ok(again) } else { with_change(document, change) }
     })
 }
 
-/// Says whether a change was authored by the device that is said to have sent it; `None`: by the server itself, whose
-/// actors alone begin with 0x00.
-pub fn is_authored_by(bytes: &[u8], sender: Option<DeviceId>) -> bool {
-    let Ok(header) = inspect(bytes) else { return false };
-    match sender {
-        Some(device) => {
-            header.actor.len() == DEVICE_ACTOR_BYTES && header.actor.starts_with(device.as_bytes())
-        }
-        None => header.actor.first() == Some(&0),
-    }
+fn with_change(before: &Document, change: Change) -> Result<Document, DocumentRefusal> {
+    let mut document = before.clone();
+    document.inner.apply_changes([change])?;
+    Ok(document)
 }
 
-/// Admits a change the server sent, on a device: bytes, place, shape, then apply to a clone. No replay: its
-/// cost grows with the history, and the server did it. Save with [`Document::save_checked`] once all of a page is in.
+/// Admits a change the server sent as one of `sender` (`None`: of its own), on a device: bytes, identity, place, shape,
+/// then apply to a clone. No replay: its cost grows with the history, and the server did it. Save with
+/// [`Document::save_checked`] once all of a page is in. `None` when the record has the change already.
 ///
 /// # Errors
 /// [`DocumentRefusal`]; the record given is untouched, and only this record is concerned.
-pub fn admit_from_server(before: &Document, bytes: &[u8]) -> Result<(Document, ChangeHash), DocumentRefusal> {
+pub fn admit_from_server(
+    before: &Document,
+    bytes: &[u8],
+    sender: Option<DeviceId>,
+) -> Result<Option<(Document, ChangeHash)>, DocumentRefusal> {
     let header = inspect(bytes).map_err(|_| DocumentRefusal::Unreadable)?;
+    if !is_actor_of(&header.actor, sender) {
+        return Err(DocumentRefusal::OtherActor);
+    }
     if before.contains(&header.hash) {
-        return Ok((before.clone(), header.hash));
+        return Ok(None);
     }
     if !before.missing(&header.deps).is_empty() {
         return Err(DocumentRefusal::MissingDependency);
@@ -387,7 +404,7 @@ pub fn admit_from_server(before: &Document, bytes: &[u8]) -> Result<(Document, C
         return Err(DocumentRefusal::Unreadable);
     }
     contained(|| {
-        let change = Change::from_bytes(bytes.to_vec()).map_err(|_| DocumentRefusal::Unreadable)?;
+        let change = parse(bytes)?;
         let is_flat = |op: &automerge::legacy::Op| {
             matches!(op.key, OpKey::Map(_))
                 && op.obj == ObjectId::Root
@@ -396,8 +413,6 @@ pub fn admit_from_server(before: &Document, bytes: &[u8]) -> Result<(Document, C
         if !change.decode().operations.iter().all(is_flat) {
             return Err(DocumentRefusal::Unreadable);
         }
-        let mut document = before.clone();
-        document.inner.apply_changes([change])?;
-        Ok((document, header.hash))
+        Ok(Some((with_change(before, change)?, header.hash)))
     })
 }
