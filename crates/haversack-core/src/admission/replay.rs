@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::legacy::{Key as OpKey, ObjectId, OpType};
-use automerge::transaction::Transactable;
+use automerge::transaction::{Transactable, Transaction};
 use automerge::{Change, ExpandedChange, ROOT, ScalarValue};
 use haversack_protocol::limits::COUNTER_STEP_MAX;
 use haversack_protocol::{
@@ -19,6 +19,9 @@ use super::gate::{ChunkHeader, inspect};
 use crate::override_mark::Mark;
 use crate::record::document::{contained, hash_in, hash_out};
 use crate::record::{Document, DocumentRefusal, Key, Value, check_value};
+
+#[cfg(test)]
+mod tests;
 
 /// Length of the actors devices use: device id and generation.
 const DEVICE_ACTOR_BYTES: usize = 12;
@@ -127,8 +130,7 @@ pub fn admit(
     author: Author<'_>,
 ) -> Result<Admitted, AdmissionRefusal> {
     let header = inspect(&part.change).map_err(|_| Code::Malformed)?;
-    let nothing = Document::empty();
-    let document = check_identity(before, part, &header, author).map(|known| known.unwrap_or(&nothing))?;
+    check_identity(before, part, &header, author)?;
     let change = parse(&part.change)?;
     let reader =
         OpReader { collection_name, collection, schema_version, author, creates: part.collection.is_some() };
@@ -138,7 +140,10 @@ pub fn admit(
         reader.may_write("_v", None)?;
         reader.check_required(&writes)?;
     }
-    let document = replay(document, change, &expanded)?;
+    let document = match before {
+        None => run_on_nothing(change, &expanded)?,
+        Some(before) => run_again(before, change, &expanded)?,
+    };
     let saved = document.save_checked()?;
     Ok(Admitted { document, saved, hash: header.hash, writes })
 }
@@ -160,27 +165,27 @@ fn is_actor_of(actor: &[u8], sender: Option<DeviceId>) -> bool {
 }
 
 /// Actor of this device, next sequence number, known dependencies, and the one start that follows from them.
-fn check_identity<'a>(
-    before: Option<&'a Document>,
+fn check_identity(
+    before: Option<&Document>,
     part: &PushedPart,
     header: &ChunkHeader,
     author: Author<'_>,
-) -> Result<Option<&'a Document>, AdmissionRefusal> {
+) -> Result<(), AdmissionRefusal> {
     let is_own = is_actor_of(&header.actor, Some(author.device));
     let is_creation = part.collection.is_some();
     // Only a creation may stand on nothing; else any record could be given a second root.
     if !is_own || is_creation != header.deps.is_empty() || is_creation == before.is_some() {
         return Err(Code::Identity.into());
     }
-    let Some(document) = before else {
-        let is_first = header.sequence == 1 && header.start_op == 1;
-        return if is_first { Ok(None) } else { Err(Code::Identity.into()) };
-    };
-    let missing = document.missing(&header.deps);
+    let missing = before.map(|document| document.missing(&header.deps)).unwrap_or_default();
     if !missing.is_empty() {
         return Err(AdmissionRefusal::Missing(missing));
     }
-    if is_next(document, header) { Ok(Some(document)) } else { Err(Code::Identity.into()) }
+    let is_next = match before {
+        None => header.sequence == 1 && header.start_op == 1,
+        Some(document) => is_next(document, header),
+    };
+    if is_next { Ok(()) } else { Err(Code::Identity.into()) }
 }
 
 /// Says whether a change whose dependencies are known begins where they end and follows its actor's change before. No
@@ -340,27 +345,37 @@ impl OpReader<'_> {
     }
 }
 
+/// Gives the record a creation makes. One that puts new keys and does nothing else is not run again: whatever it is run
+/// on, there is nothing it could build on, and the proof that the saved record loads encodes it anew and compares hashes.
+fn run_on_nothing(change: Change, expanded: &ExpandedChange) -> Result<Document, DocumentRefusal> {
+    let nothing = Document::empty();
+    if only_puts_new_keys(expanded) {
+        contained(|| with_change(nothing, change))
+    } else {
+        run_again(&nothing, change, expanded)
+    }
+}
+
+fn only_puts_new_keys(change: &ExpandedChange) -> bool {
+    let mut keys = BTreeSet::new();
+    change.operations.iter().all(|op| {
+        let is_new = matches!(&op.key, OpKey::Map(key) if keys.insert(key.as_str()));
+        is_new && op.pred.is_empty() && matches!(op.action, OpType::Put(_))
+    })
+}
+
 /// Runs the operations again at the change's own dependencies; only an identical hash is admitted. Gives the record with
 /// the change in it: where it builds on all there is, the replay itself has become that record.
-fn replay(
-    document: &Document,
+fn run_again(
+    before: &Document,
     change: Change,
     expanded: &ExpandedChange,
 ) -> Result<Document, DocumentRefusal> {
     let base: BTreeSet<_> = change.deps().iter().copied().map(hash_out).collect();
     contained(|| {
-        let mut again = document.at(&base)?;
+        let mut again = before.at(&base)?;
         let run = again.write(change.actor_id().clone(), |tx| {
-            for op in &expanded.operations {
-                let OpKey::Map(key) = &op.key else { return Err(DocumentRefusal::Unreadable) };
-                match &op.action {
-                    OpType::Put(value) => tx.put(ROOT, key.as_str(), value.clone())?,
-                    OpType::Delete => tx.delete(ROOT, key.as_str())?,
-                    OpType::Increment(by) => tx.increment(ROOT, key.as_str(), *by)?,
-                    _ => return Err(DocumentRefusal::Unreadable),
-                }
-            }
-            Ok(())
+            expanded.operations.iter().try_for_each(|op| run_op(tx, op))
         })?;
         let run = run.and_then(|hash| again.inner.get_change_meta_by_hash(&hash_in(&hash)));
         match run {
@@ -368,12 +383,21 @@ fn replay(
             Some(run) if run.seq != change.seq() => return Err(DocumentRefusal::SequenceUsed),
             _ => return Err(DocumentRefusal::Unreadable),
         }
-        if document.stands_on(&base) { Ok(again) } else { with_change(document, change) }
+        if before.stands_on(&base) { Ok(again) } else { with_change(before.clone(), change) }
     })
 }
 
-fn with_change(before: &Document, change: Change) -> Result<Document, DocumentRefusal> {
-    let mut document = before.clone();
+fn run_op(tx: &mut Transaction<'_>, op: &automerge::legacy::Op) -> Result<(), DocumentRefusal> {
+    let OpKey::Map(key) = &op.key else { return Err(DocumentRefusal::Unreadable) };
+    match &op.action {
+        OpType::Put(value) => Ok(tx.put(ROOT, key.as_str(), value.clone())?),
+        OpType::Delete => Ok(tx.delete(ROOT, key.as_str())?),
+        OpType::Increment(by) => Ok(tx.increment(ROOT, key.as_str(), *by)?),
+        _ => Err(DocumentRefusal::Unreadable),
+    }
+}
+
+fn with_change(mut document: Document, change: Change) -> Result<Document, DocumentRefusal> {
     document.inner.apply_changes([change])?;
     Ok(document)
 }
@@ -413,6 +437,6 @@ pub fn admit_from_server(
         if !change.decode().operations.iter().all(is_flat) {
             return Err(DocumentRefusal::Unreadable);
         }
-        Ok(Some((with_change(before, change)?, header.hash)))
+        Ok(Some((with_change(before.clone(), change)?, header.hash)))
     })
 }
