@@ -248,6 +248,8 @@ fn a_change_of_another_device_or_out_of_order_is_an_identity_matter() {
     let creation = freeze(&Document::empty(), 1, 0, &[change_set(0, true, vec![])]);
     assert_eq!(rejected(admit_as(Some(&base), &creation[0], true, 1, Role::Mentor)), Some(Code::Identity));
     assert_eq!(rejected(admit_as(None, &creation[0], false, 1, Role::Mentor)), Some(Code::Identity));
+    let empty = forged(&creation[0], |change| change.operations.clear());
+    assert_eq!(rejected(admit_as(None, &empty, true, 1, Role::Mentor)), Some(Code::Malformed));
 }
 
 #[test]

@@ -358,10 +358,12 @@ fn run_on_nothing(change: Change, expanded: &ExpandedChange) -> Result<Document,
 
 fn only_puts_new_keys(change: &ExpandedChange) -> bool {
     let mut keys = BTreeSet::new();
-    change.operations.iter().all(|op| {
-        let is_new = matches!(&op.key, OpKey::Map(key) if keys.insert(key.as_str()));
+    let puts_a_new_key = |op: &automerge::legacy::Op| {
+        let is_new = matches!(&op.key, OpKey::Map(key) if keys.insert(key.clone()));
         is_new && op.pred.is_empty() && matches!(op.action, OpType::Put(_))
-    })
+    };
+    // One of no operations is run, and comes to nothing.
+    !change.operations.is_empty() && change.operations.iter().all(puts_a_new_key)
 }
 
 /// Runs the operations again at the change's own dependencies; only an identical hash is admitted. Gives the record with

@@ -60,10 +60,11 @@ fn lying(honest: &[u8], at: usize, how: u8) -> Vec<u8> {
     let at = at % change.operations.len();
     let first = change.operations[0].key.clone();
     let op = &mut change.operations[at];
-    match how % 3 {
+    match how % 4 {
         0 => op.key = first,
         1 => op.pred = vec![].into(),
-        _ => op.pred = vec![OpId::new(1, &change.actor_id)].into(),
+        2 => op.pred = vec![OpId::new(1, &change.actor_id)].into(),
+        _ => change.operations.clear(),
     }
     change.hash = None;
     Change::from(change).raw_bytes().to_vec()
@@ -86,9 +87,9 @@ fn a_creation_that_is_not_run_again_gets_the_answer_of_one_that_is() {
         if honest.is_empty() {
             return TestResult::discard();
         }
-        let bytes = match how % 8 {
+        let bytes = match how % 11 {
             0 => honest,
-            1..4 => lying(&honest, at, how),
+            1..6 => lying(&honest, at, how),
             _ => broken(honest, at, flip),
         };
         if bytes.len() - BODY_AT > 120 {
