@@ -360,6 +360,7 @@ fn a_sequence_number_is_used_once_whatever_its_change_builds_on() {
         change.deps.extend(forged_deps(&chain[1]));
         change.deps.sort_unstable();
         change.start_op = change.start_op.checked_add(1).expect("small");
+        change.operations[0].action = automerge::legacy::OpType::Put("new".into());
     });
     let first = apply_all(&base, &chain[..1]);
     for (what, on, change) in [
