@@ -15,7 +15,6 @@ pub mod sync;
 
 pub use admission::{
     AdmissionRefusal, Admitted, Author, ChunkHeader, GateRefusal, Write, admit, admit_from_server, inspect,
-    is_authored_by,
 };
 pub use canonical::{StateDigest, canonical_record, shows_temporary_id};
 pub use override_mark::Mark;

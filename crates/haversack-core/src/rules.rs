@@ -123,16 +123,6 @@ impl Check {
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "a bound is compared, not stored")]
-fn as_number(value: &Value) -> Option<f64> {
-    match value {
-        Value::Integer(n) | Value::Counter(n) => Some(*n as f64),
-        Value::Float(n) => Some(*n),
-        Value::Decimal(text) => text.parse().ok(),
-        _ => None,
-    }
-}
-
 fn as_text(value: &Value) -> Option<&str> {
     match value {
         Value::Text(text) => Some(text),
@@ -211,7 +201,7 @@ impl Check {
         match self {
             Self::Required { field } => !given.wrote(field) || value(field).is_some(),
             Self::Range { field, min, max } => {
-                let number = value(field).filter(|_| given.wrote(field)).and_then(as_number);
+                let number = value(field).filter(|_| given.wrote(field)).and_then(Value::as_number);
                 number.is_none_or(|n| min.is_none_or(|min| n >= min) && max.is_none_or(|max| n <= max))
             }
             Self::OneOf { field, values } => {
@@ -308,6 +298,24 @@ mod tests {
         let same = wrote("minutes", Value::Integer(900));
         assert!(!evaluate(check(), Some(&after), &after, &same, Role::Mentor));
         assert!(!evaluate(check(), None, &after, &[], Role::Mentor));
+    }
+
+    #[test]
+    fn a_range_holds_every_kind_of_number_and_the_sum_of_a_counter() {
+        let check = || Check::Range { field: "minutes".into(), min: Some(1.0), max: Some(10.0) };
+        let is_within = |value: Value| {
+            let after = Row { fields: [("minutes".to_owned(), value)].into(), ..Row::default() };
+            evaluate(check(), None, &after, &[], Role::Mentor)
+        };
+        for within in [Value::Integer(10), Value::Float(1.0), Value::Decimal("9.9".into()), Value::Counter(2)]
+        {
+            assert!(is_within(within.clone()), "{within:?}");
+        }
+        for beyond in
+            [Value::Integer(11), Value::Float(0.9), Value::Decimal("10.1".into()), Value::Counter(11)]
+        {
+            assert!(!is_within(beyond.clone()), "{beyond:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use haversack_core::outbox::{BaseHeads, Entry, EntryState, Freezer, Lane};
 use haversack_core::{
     AdmissionRefusal, Author, ChangeSet, Document, DocumentRefusal, Intent, Mark, Part, Reference, Row,
-    Value, admit, admit_from_server, id_map, is_authored_by, overlay, project,
+    Value, admit, admit_from_server, id_map, overlay, project,
 };
 use haversack_protocol::{
     ChangeSetId, Code, DeviceId, PrincipalId, PushedPart, RecordId, Role, Schema, ServerId, UnixMillis,
@@ -131,7 +131,9 @@ fn one_per_field(edits: &[Edit], first: u16) -> Vec<ChangeSet> {
 
 fn apply_all(from: &Document, changes: &[Vec<u8>]) -> Document {
     changes.iter().filter(|change| !change.is_empty()).fold(from.clone(), |document, change| {
-        admit_from_server(&document, change).expect("the server admitted it").0
+        let actor = haversack_core::inspect(change).expect("ours").actor;
+        let sender = DeviceId::from_bytes(*actor.first_chunk().expect("a device's actor"));
+        admit_from_server(&document, change, Some(sender)).expect("the server admitted it").expect("new").0
     })
 }
 
@@ -240,6 +242,8 @@ fn a_change_of_another_device_or_out_of_order_is_an_identity_matter() {
     let creation = freeze(&Document::empty(), 1, 0, &[change_set(0, true, vec![])]);
     assert_eq!(rejected(admit_as(Some(&base), &creation[0], true, 1, Role::Mentor)), Some(Code::Identity));
     assert_eq!(rejected(admit_as(None, &creation[0], false, 1, Role::Mentor)), Some(Code::Identity));
+    let empty = forged(&creation[0], |change| change.operations.clear());
+    assert_eq!(rejected(admit_as(None, &empty, true, 1, Role::Mentor)), Some(Code::Malformed));
 }
 
 #[test]
@@ -310,42 +314,82 @@ fn a_forged_delete_empties_no_register_past_the_rules() {
     }
 }
 
+fn forged(honest: &[u8], twist: impl FnOnce(&mut automerge::ExpandedChange)) -> Vec<u8> {
+    let mut expanded = automerge::Change::from_bytes(honest.to_vec()).expect("ours").decode();
+    twist(&mut expanded);
+    expanded.hash = None;
+    automerge::Change::from(expanded).raw_bytes().to_vec()
+}
+
 #[test]
 fn a_change_from_the_server_that_jumps_ahead_or_repeats_a_sequence_is_refused() {
     let base = created();
     let honest = freeze(&base, 2, 0, &[change_set(1, false, vec![set_note("honest")])]).remove(0);
-    let forge = |twist: fn(&mut automerge::ExpandedChange)| {
-        let mut expanded = automerge::Change::from_bytes(honest.clone()).expect("ours").decode();
-        twist(&mut expanded);
-        expanded.hash = None;
-        automerge::Change::from(expanded).raw_bytes().to_vec()
+    let received = |on: &Document, change: &[u8]| {
+        admit_from_server(on, change, Some(device(2))).map(|admitted| admitted.map(|(document, _)| document))
     };
-    let jump = forge(|change| change.start_op = 1000.try_into().expect("not zero"));
-    let gap = forge(|change| change.seq = 5);
-    let orphan = forge(|change| change.deps.clear());
+    let refusal = |on: &Document, change: &[u8]| received(on, change).expect_err("refused");
+    let jump = forged(&honest, |change| change.start_op = 1000.try_into().expect("not zero"));
+    let gap = forged(&honest, |change| change.seq = 5);
+    let orphan = forged(&honest, |change| change.deps.clear());
     for forged in [jump, gap, orphan] {
-        assert_eq!(admit_from_server(&base, &forged).map(|(_, hash)| hash), Err(DocumentRefusal::Unreadable));
+        assert_eq!(refusal(&base, &forged), DocumentRefusal::Unreadable);
     }
-    let (after, _) = admit_from_server(&base, &forge(|_| {})).expect("unchanged, it is honest");
-    let again = forge(|change| change.operations.clear());
-    assert_eq!(
-        admit_from_server(&after, &again).map(|(_, hash)| hash),
-        Err(DocumentRefusal::Unreadable),
-        "sequence used"
-    );
+    let after = received(&base, &forged(&honest, |_| {})).expect("unchanged, it is honest").expect("new");
+    assert!(received(&after, &honest).expect("known").is_none());
+    let again = forged(&honest, |change| change.operations.clear());
+    assert_eq!(refusal(&after, &again), DocumentRefusal::SequenceUsed);
 }
 
 #[test]
-fn a_change_is_known_to_be_of_its_sender_or_of_the_server() {
-    let edit = freeze(&created(), 2, 0, &[change_set(1, false, vec![set_note("mine")])]).remove(0);
-    assert!(is_authored_by(&edit, Some(device(2))));
-    assert!(!is_authored_by(&edit, Some(device(1))) && !is_authored_by(&edit, None));
+fn a_sequence_number_is_used_once_whatever_its_change_builds_on() {
+    let base = created();
+    let sets = [change_set(1, false, vec![set_note("a")]), change_set(2, false, vec![set_note("b")])];
+    let chain = freeze(&base, 2, 0, &sets);
+    let full = apply_all(&base, &chain);
+    let other = freeze(&base, 2, 0, &[change_set(3, false, vec![set_note("c")])]).remove(0);
+    let gap = forged(&chain[1], |change| change.seq = 3);
+    let on_everything = forged(&chain[1], |change| {
+        change.deps = full.heads().iter().map(|head| automerge::ChangeHash(*head.as_bytes())).collect();
+        change.deps.extend(forged_deps(&chain[1]));
+        change.deps.sort_unstable();
+        change.start_op = change.start_op.checked_add(1).expect("small");
+        change.operations[0].action = automerge::legacy::OpType::Put("new".into());
+    });
+    let first = apply_all(&base, &chain[..1]);
+    for (what, on, change) in [
+        ("a fork of its own chain", &first, &other),
+        ("another change on all there is", &full, &on_everything),
+        ("a gap", &first, &gap),
+    ] {
+        let refusal = admit_as(Some(on), change, false, 2, Role::Mentor).expect_err(what);
+        let AdmissionRefusal::Rejected(rejection) = refusal else { panic!("{what}: final") };
+        assert_eq!(rejection.code, Code::Identity, "{what}");
+        assert!(admit_from_server(on, change, Some(device(2))).is_err(), "{what}");
+    }
+}
+
+fn forged_deps(change: &[u8]) -> Vec<automerge::ChangeHash> {
+    automerge::Change::from_bytes(change.to_vec()).expect("ours").deps().to_vec()
+}
+
+#[test]
+fn a_change_from_the_server_is_of_its_sender_or_of_the_server_itself() {
+    let base = created();
     let refers = Value::Reference(Reference::Record(record(50)));
     let set = Intent::Set { field: "contact".into(), value: refers };
-    let mut document = apply_all(&created(), &freeze(&created(), 2, 0, &[change_set(1, false, vec![set])]));
+    let edit = freeze(&base, 2, 0, &[change_set(1, false, vec![set])]).remove(0);
+    let of_others = |on: &Document, change: &[u8], others: [Option<DeviceId>; 2]| {
+        others.iter().all(|other| {
+            admit_from_server(on, change, *other).is_err_and(|refusal| refusal == DocumentRefusal::OtherActor)
+        })
+    };
+    assert!(of_others(&base, &edit, [Some(device(1)), None]));
+    let edited = apply_all(&base, &[edit]);
     let resolve = |_: RecordId| ServerId::new("CON-1").ok();
     let schema = schema();
     let visit = schema.collection("visit").expect("present");
-    let rewrite = id_map::rewrite_document(&mut document, visit, &resolve).expect("rewrites").remove(0);
-    assert!(is_authored_by(&rewrite.bytes, None) && !is_authored_by(&rewrite.bytes, Some(device(2))));
+    let rewrite = id_map::rewrite_document(&mut edited.clone(), visit, &resolve).expect("rewrites").remove(0);
+    assert!(of_others(&edited, &rewrite.bytes, [Some(device(2)), Some(device(1))]));
+    assert!(admit_from_server(&edited, &rewrite.bytes, None).expect("the server's own").is_some());
 }

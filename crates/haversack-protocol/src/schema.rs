@@ -71,6 +71,11 @@ impl FieldKind {
         !matches!(self, Self::Counter | Self::Set)
     }
 
+    /// Says whether the field is a register that holds a number.
+    pub const fn is_number(self) -> bool {
+        matches!(self, Self::Integer | Self::Float | Self::Decimal)
+    }
+
     /// Prefix of the field's keys in a record document.
     pub const fn key_prefix(self) -> &'static str {
         match self {
@@ -275,6 +280,10 @@ impl Schema {
         if !field.one_of.is_empty() && field.kind != FieldKind::Text {
             return refuse("only text has one_of");
         }
+        // Nobody knows a counter's sum while others step it, so no edit could be refused for it.
+        if (field.min.is_some() || field.max.is_some()) && !field.kind.is_number() {
+            return refuse("only integers, floats and decimals have min and max");
+        }
         Ok(())
     }
 
@@ -288,6 +297,13 @@ impl CollectionSchema {
     /// The field of that name.
     pub fn field(&self, name: &str) -> Option<&FieldSchema> {
         self.fields.get(name)
+    }
+
+    /// Says whether a role may write the collection and, where one is given, the field; where no roles are named,
+    /// everyone may.
+    pub fn may_be_written(&self, field: Option<&FieldSchema>, by: Role) -> bool {
+        let allow = |roles: &[Role]| roles.is_empty() || roles.contains(&by);
+        allow(&self.write) && field.is_none_or(|field| allow(&field.write))
     }
 
     /// Fields that hold references.
@@ -327,9 +343,29 @@ mod tests {
             r#"{"kind":"counter","required":true}"#,
             r#"{"kind":"text","requird":true}"#,
             r#"{"kind":"integer","one_of":["a"]}"#,
+            r#"{"kind":"counter","max":10}"#,
+            r#"{"kind":"date","min":0}"#,
         ] {
             assert!(with_field(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_role_writes_what_names_it_or_names_nobody() {
+        let schema = Schema::from_json(
+            r#"{"version":1,"collections":{
+                "open":{"fields":{"all":{"kind":"text"},"theirs":{"kind":"text","write":["coordinator"]}}},
+                "closed":{"write":["coordinator"],"fields":{"all":{"kind":"text"}}}}}"#,
+        )
+        .expect("valid");
+        let may = |collection: &str, field: Option<&str>, role| {
+            let collection = schema.collection(collection).expect("present");
+            collection.may_be_written(field.map(|name| &collection.fields[name]), role)
+        };
+        assert!(may("open", None, Role::Mentor) && may("open", Some("all"), Role::Mentor));
+        assert!(!may("open", Some("theirs"), Role::Mentor) && may("open", Some("theirs"), Role::Coordinator));
+        assert!(!may("closed", None, Role::Mentor) && !may("closed", Some("all"), Role::Mentor));
+        assert!(!may("closed", None, Role::Administrator) && may("closed", Some("all"), Role::Coordinator));
     }
 
     #[test]

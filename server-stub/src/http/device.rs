@@ -2,29 +2,22 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::extract::State;
 use axum::response::Response;
-use haversack_protocol::{Code, DeviceReply, DeviceRequest, FrameKind, ProtocolRange, encode_frame};
+use haversack_protocol::{DeviceReply, DeviceRequest, FrameKind, encode_frame};
 
-use super::body::{only_frame, read_body};
+use super::body::{Arrived, common_version};
 use super::problem::Problem;
 use super::{Service, framed};
 use crate::admission::{Answer, Job};
 
 pub(super) async fn register(
     State(service): State<Arc<Service>>,
-    Path(tenant): Path<String>,
-    headers: HeaderMap,
-    body: Body,
+    arrived: Arrived,
 ) -> Result<Response, Problem> {
-    let bearer = service.admit(&tenant, &headers)?;
-    let bytes = read_body(body).await?;
-    let request: DeviceRequest = only_frame(&bytes, FrameKind::DeviceRequest)?.read()?;
-    if request.protocol.highest_common(ProtocolRange::OURS).is_none() {
-        return Err(Problem::new(Code::Upgrade, "no protocol version in common"));
-    }
+    let request: DeviceRequest = arrived.only_frame(FrameKind::DeviceRequest)?.read()?;
+    common_version(request.protocol)?;
+    let bearer = arrived.bearer;
     let job = Job::Register { installation: request.installation, principal: bearer.principal.clone() };
     let Answer::Registered { device, push_ordinal } = service.writer.run(job).await? else {
         return Err(Problem::internal("the writer answered something else"));

@@ -2,17 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::extract::State;
 use axum::response::Response;
 use haversack_protocol::limits::CHANGE_SETS_PER_PUSH_MAX;
-use haversack_protocol::{
-    Code, EndBody, FrameKind, HelloBody, HintBody, ProtocolRange, SyncRequest, encode_frame,
-};
+use haversack_protocol::{Code, EndBody, FrameKind, HelloBody, HintBody, SyncRequest, encode_frame};
 
-use super::auth::Bearer;
-use super::body::{only_frame, read_body};
+use super::body::{Arrived, common_version};
 use super::problem::Problem;
 use super::{Service, framed, now, off_the_reactor};
 use crate::admission::{Answer, Job, PushJob};
@@ -21,17 +16,10 @@ use crate::log::{Asked, open_cursor, read_pages};
 /// Bytes the last frame takes.
 const END_BYTES: usize = 32;
 
-pub(super) async fn sync(
-    State(service): State<Arc<Service>>,
-    Path(tenant): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let bearer = service.admit(&tenant, &headers)?;
-    let bytes = read_body(body).await?;
+pub(super) async fn sync(State(service): State<Arc<Service>>, arrived: Arrived) -> Result<Response, Problem> {
     let opened = off_the_reactor({
         let service = Arc::clone(&service);
-        move || open(&service, bearer, &bytes)
+        move || open(&service, arrived)
     })
     .await?;
     let Opened { hello, job, mut asked } = opened;
@@ -71,13 +59,11 @@ struct Opened {
 }
 
 /// Checks everything about a request before anything in it is decided.
-fn open(service: &Service, bearer: Bearer, bytes: &[u8]) -> Result<Opened, Problem> {
-    let request: SyncRequest = only_frame(bytes, FrameKind::SyncRequest)?.read()?;
+fn open(service: &Service, arrived: Arrived) -> Result<Opened, Problem> {
+    let request: SyncRequest = arrived.only_frame(FrameKind::SyncRequest)?.read()?;
+    let bearer = arrived.bearer;
     let ours = service.law.schema.version;
-    let protocol = request
-        .protocol
-        .highest_common(ProtocolRange::OURS)
-        .ok_or(Problem::new(Code::Upgrade, "no protocol version in common"))?;
+    let protocol = common_version(request.protocol)?;
     if request.principal != bearer.principal {
         return Err(Problem::new(Code::Tenant, "the token speaks for another principal"));
     }

@@ -1,98 +1,32 @@
 //! Forged changes: each gets a permanent verdict, the server lives, and the next honest push works.
 
-use std::num::NonZeroU64;
-use std::panic::catch_unwind;
-
-use automerge::legacy::{ElementId, Key, ObjectId, OpId, OpType};
-use automerge::{ActorId, Change, ExpandedChange, ScalarValue};
+use automerge::ScalarValue;
+use automerge::legacy::{Key, OpType};
 use haversack_core::Intent;
+use haversack_protocol::limits::CHANGE_BYTES_MAX;
 use haversack_protocol::{ChangeSetId, Code, PushedChangeSet, RecordId, Role};
 
+use crate::forging::{compressed, forge, forgeries, inflating, with_author, with_trailing_bytes};
 use crate::support::{Phone, TestServer, create, edit, integer, text};
 
-fn expand(bytes: &[u8]) -> ExpandedChange {
-    Change::from_bytes(bytes.to_vec()).expect("honest").decode()
-}
-
-fn forge(honest: &[u8], twist: impl FnOnce(&mut ExpandedChange) + std::panic::UnwindSafe) -> Option<Vec<u8>> {
-    let mut change = expand(honest);
-    change.hash = None;
-    catch_unwind(move || {
-        twist(&mut change);
-        Change::from(change).raw_bytes().to_vec()
-    })
-    .ok()
-}
-
-fn start_op(at: u64) -> NonZeroU64 {
-    NonZeroU64::new(at).expect("not zero")
-}
-
-/// Forgeries of an honest second change of a record, by what is wrong with them.
-fn forgeries(honest: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
-    let nobody = || OpId::new(4_000, &ActorId::from(&[9u8; 12][..]));
-    let forged: Vec<(&'static str, Option<Vec<u8>>)> = vec![
-        ("a gap in the sequence", forge(honest, |change| change.seq = 5)),
-        ("a sequence number used before", forge(honest, |change| change.seq = 1)),
-        (
-            "an object that does not exist",
-            forge(honest, move |change| change.operations[0].obj = ObjectId::Id(nobody())),
-        ),
-        (
-            "a start beyond all counters",
-            forge(honest, |change| change.start_op = start_op(u64::from(u32::MAX))),
-        ),
-        ("a start that jumps ahead", forge(honest, |change| change.start_op = start_op(1_000_000))),
-        ("a start below its dependencies", forge(honest, |change| change.start_op = start_op(1))),
-        ("a time", forge(honest, |change| change.time = i64::MIN)),
-        ("a message", forge(honest, |change| change.message = Some("hello".into()))),
-        ("a list key on a map", forge(honest, |change| change.operations[0].key = Key::Seq(ElementId::Head))),
-        ("an insertion", forge(honest, |change| change.operations[0].insert = true)),
-        (
-            "a predecessor that does not exist",
-            forge(honest, move |change| change.operations[0].pred = vec![nobody()].into()),
-        ),
+/// Every forgery of an honest second change of a record, also those that only a server can tell.
+fn all_forgeries(honest: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let of_the_server = [
         ("no predecessors", forge(honest, |change| change.operations[0].pred = vec![].into())),
-        (
-            "no dependencies and a jump",
-            forge(honest, |change| {
-                change.deps.clear();
-                change.start_op = start_op(1_001);
-            }),
-        ),
-        (
-            "no operations and a low start",
-            forge(honest, |change| {
-                change.operations.clear();
-                change.start_op = start_op(1);
-            }),
-        ),
-        (
-            "a nested object",
-            forge(honest, |change| change.operations[0].action = OpType::Make(automerge::ObjType::Map)),
-        ),
         (
             "a counter put over a register",
             forge(honest, |change| change.operations[0].action = OpType::Put(ScalarValue::counter(1))),
         ),
         ("an unknown key", forge(honest, |change| change.operations[0].key = Key::Map("f:salary".into()))),
         ("a key of no kind", forge(honest, |change| change.operations[0].key = Key::Map("x".into()))),
-        (
-            "another device's actor",
-            forge(honest, |change| change.actor_id = ActorId::from(&[0xabu8; 12][..])),
-        ),
-        ("the server's own actor", forge(honest, |change| change.actor_id = ActorId::from(&[0u8; 17][..]))),
-        ("bytes at the end", forge(honest, |change| change.extra_bytes = vec![1, 2, 3])),
-        ("garbage", Some(vec![0x5a; 300])),
-        ("half of it", Some(honest[..honest.len() / 2].to_vec())),
-        ("twice as much", Some(honest.repeat(2))),
     ];
     let flipped = (0..honest.len()).step_by(7).map(|at| {
         let mut bytes = honest.to_vec();
         bytes[at] ^= 0x41;
-        ("a flipped byte", Some(bytes))
+        ("a flipped byte", bytes)
     });
-    forged.into_iter().chain(flipped).filter_map(|(what, bytes)| Some((what, bytes?))).collect()
+    let of_the_server = of_the_server.into_iter().filter_map(|(what, bytes)| Some((what, bytes?)));
+    forgeries(honest).into_iter().chain(of_the_server).chain(flipped).collect()
 }
 
 fn as_change_set(template: &PushedChangeSet, n: usize, change: Vec<u8>) -> PushedChangeSet {
@@ -120,7 +54,7 @@ async fn forged_changes_get_a_permanent_verdict_each_and_honest_ones_still_pass(
     let address = server.address();
     let (mut phone, record) = with_record(&server).await;
     let honest = phone.freeze(&[minutes(record, 2)]).remove(0);
-    let forged = forgeries(&honest.parts[0].change);
+    let forged = all_forgeries(&honest.parts[0].change);
     assert!(forged.len() > 30, "most forgeries could be made");
     for (n, (what, bytes)) in forged.into_iter().enumerate() {
         let before = phone.heads(record);
@@ -142,7 +76,7 @@ async fn forged_changes_amid_honest_ones_of_the_same_push_take_none_along() {
     let (mut phone, record) = with_record(&server).await;
     let sets: Vec<_> = (2..12).map(|value| minutes(record, value)).collect();
     let honest = phone.freeze(&sets);
-    let forged = forgeries(&honest[0].parts[0].change);
+    let forged = all_forgeries(&honest[0].parts[0].change);
     let mut push = Vec::new();
     for (n, honest) in honest.iter().enumerate() {
         push.push(as_change_set(honest, n, forged[n * 3].1.clone()));
@@ -152,6 +86,46 @@ async fn forged_changes_amid_honest_ones_of_the_same_push_take_none_along() {
     assert_eq!((reply.settled.len(), reply.hints.len()), (20, 0));
     assert!(honest.iter().all(|set| reply.is_accepted(set.id)));
     assert_eq!(server.agrees_with(&mut [&mut phone]).await.rejected, 10);
+}
+
+#[tokio::test]
+async fn what_hides_behind_a_change_or_inflates_is_refused_for_good_and_its_neighbours_pass() {
+    let server = TestServer::start().await;
+    let address = server.address();
+    let (mut phone, record) = with_record(&server).await;
+    let sets: Vec<_> = (2..7).map(|value| minutes(record, value)).collect();
+    let honest = phone.freeze(&sets);
+    let change = &honest[0].parts[0].change;
+    let noise: String = (0..CHANGE_BYTES_MAX as u64).map(|n| noise(n).to_string()).collect();
+    let forged = [
+        (with_author(change), Code::Malformed),
+        (with_trailing_bytes(change), Code::Malformed),
+        (inflating(change), Code::Malformed),
+        (compressed(change, &noise), Code::Limit),
+    ];
+    assert!(forged[2].0.len() < CHANGE_BYTES_MAX, "small enough to be looked at");
+    assert!(forged[3].0.len() > CHANGE_BYTES_MAX, "does not compress into the limit");
+    let expected: Vec<_> = forged.iter().map(|(_, code)| *code).collect();
+    let refused: Vec<_> =
+        forged.into_iter().enumerate().map(|(n, (bytes, _))| as_change_set(&honest[0], n, bytes)).collect();
+    let between = honest.iter().zip(refused.iter().map(Some).chain([None]));
+    let push: Vec<_> =
+        between.flat_map(|(honest, refused)| [Some(honest), refused]).flatten().cloned().collect();
+    let reply = phone.sync(address, push.clone()).await;
+    assert_eq!((push.len(), reply.settled.len(), reply.hints.len()), (9, 9, 0));
+    assert!(honest.iter().all(|set| reply.is_accepted(set.id)));
+    let codes: Vec<_> = refused.iter().map(|set| reply.rejection(set.id).code).collect();
+    assert_eq!(codes, expected);
+    let again = phone.sync(address, refused.clone()).await;
+    assert_eq!(again.rows.len(), 0, "told once");
+    assert!(refused.iter().all(|set| again.position(set.id) == reply.position(set.id)));
+    assert_eq!(server.agrees_with(&mut [&mut phone]).await.rejected, 4);
+}
+
+/// Numbers that do not compress to a third.
+fn noise(n: u64) -> u64 {
+    n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        ^ n.wrapping_mul(0xd1b5_4a32_d192_ed03).rotate_left(31)
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 mod binary;
+mod forging;
 mod hostile;
 mod references;
 mod remembering;

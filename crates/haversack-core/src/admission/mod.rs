@@ -4,4 +4,4 @@ mod gate;
 mod replay;
 
 pub use gate::{ChunkHeader, GateRefusal, inspect};
-pub use replay::{AdmissionRefusal, Admitted, Author, Write, admit, admit_from_server, is_authored_by};
+pub use replay::{AdmissionRefusal, Admitted, Author, Write, admit, admit_from_server};

@@ -7,17 +7,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::legacy::{Key as OpKey, ObjectId, OpType};
-use automerge::transaction::Transactable;
-use automerge::{ActorId, Change, ExpandedChange, ROOT, ScalarValue};
+use automerge::transaction::{Transactable, Transaction};
+use automerge::{Change, ExpandedChange, ROOT, ScalarValue};
 use haversack_protocol::limits::COUNTER_STEP_MAX;
 use haversack_protocol::{
-    ChangeHash, Code, CollectionSchema, DeviceId, FieldKind, PrincipalId, PushedPart, Rejection, Role,
+    ChangeHash, Code, CollectionSchema, DeviceId, FieldKind, FieldSchema, PrincipalId, PushedPart, Rejection,
+    Role,
 };
 
 use super::gate::{ChunkHeader, inspect};
 use crate::override_mark::Mark;
 use crate::record::document::{contained, hash_in, hash_out};
 use crate::record::{Document, DocumentRefusal, Key, Value, check_value};
+
+#[cfg(test)]
+mod tests;
 
 /// Length of the actors devices use: device id and generation.
 const DEVICE_ACTOR_BYTES: usize = 12;
@@ -99,6 +103,17 @@ impl From<Code> for AdmissionRefusal {
     }
 }
 
+impl From<DocumentRefusal> for AdmissionRefusal {
+    fn from(refusal: DocumentRefusal) -> Self {
+        let code = match refusal {
+            DocumentRefusal::TooLarge => Code::Limit,
+            DocumentRefusal::SequenceUsed => Code::Identity,
+            _ => Code::Malformed,
+        };
+        code.into()
+    }
+}
+
 fn at(code: Code, collection: &str, field: &str) -> AdmissionRefusal {
     AdmissionRefusal::Rejected(Rejection::of(code).at(collection, field))
 }
@@ -115,70 +130,76 @@ pub fn admit(
     author: Author<'_>,
 ) -> Result<Admitted, AdmissionRefusal> {
     let header = inspect(&part.change).map_err(|_| Code::Malformed)?;
-    let nothing = Document::empty();
-    let document = check_identity(before, part, &header, author).map(|known| known.unwrap_or(&nothing))?;
+    check_identity(before, part, &header, author)?;
     let change = parse(&part.change)?;
     let reader =
         OpReader { collection_name, collection, schema_version, author, creates: part.collection.is_some() };
     let expanded = decode(&change)?;
     let writes = reader.read(&expanded)?;
     if reader.creates {
-        reader.may_write("_v", &[])?;
+        reader.may_write("_v", None)?;
         reader.check_required(&writes)?;
     }
-    replay(document, &change, &expanded)?;
-    let (document, saved) = apply(document, change).map_err(|refusal| match refusal {
-        DocumentRefusal::TooLarge => Code::Limit,
-        _ => Code::Malformed,
-    })?;
+    let document = match before {
+        None => run_on_nothing(change, &expanded)?,
+        Some(before) => run_again(before, change, &expanded)?,
+    };
+    let saved = document.save_checked()?;
     Ok(Admitted { document, saved, hash: header.hash, writes })
 }
 
-fn parse(bytes: &[u8]) -> Result<Change, AdmissionRefusal> {
+fn parse(bytes: &[u8]) -> Result<Change, DocumentRefusal> {
     contained(|| Change::from_bytes(bytes.to_vec()).map_err(|_| DocumentRefusal::Unreadable))
-        .map_err(|_| Code::Malformed.into())
 }
 
-fn decode(change: &Change) -> Result<ExpandedChange, AdmissionRefusal> {
-    contained(|| Ok(change.decode())).map_err(|_| Code::Malformed.into())
+fn decode(change: &Change) -> Result<ExpandedChange, DocumentRefusal> {
+    contained(|| Ok(change.decode()))
+}
+
+/// Says whether an actor is one of the sender's; `None`: of the server itself, whose actors alone begin with 0x00.
+fn is_actor_of(actor: &[u8], sender: Option<DeviceId>) -> bool {
+    match sender {
+        Some(device) => actor.len() == DEVICE_ACTOR_BYTES && actor.starts_with(device.as_bytes()),
+        None => actor.first() == Some(&0),
+    }
 }
 
 /// Actor of this device, next sequence number, known dependencies, and the one start that follows from them.
-fn check_identity<'a>(
-    before: Option<&'a Document>,
+fn check_identity(
+    before: Option<&Document>,
     part: &PushedPart,
     header: &ChunkHeader,
     author: Author<'_>,
-) -> Result<Option<&'a Document>, AdmissionRefusal> {
-    let is_device_actor =
-        header.actor.len() == DEVICE_ACTOR_BYTES && header.actor.starts_with(author.device.as_bytes());
+) -> Result<(), AdmissionRefusal> {
+    let is_own = is_actor_of(&header.actor, Some(author.device));
     let is_creation = part.collection.is_some();
     // Only a creation may stand on nothing; else any record could be given a second root.
-    if !is_device_actor || is_creation != header.deps.is_empty() || is_creation == before.is_some() {
+    if !is_own || is_creation != header.deps.is_empty() || is_creation == before.is_some() {
         return Err(Code::Identity.into());
     }
-    let Some(document) = before else {
-        let is_first = header.sequence == 1 && header.start_op == 1;
-        return if is_first { Ok(None) } else { Err(Code::Identity.into()) };
-    };
-    let missing = document.missing(&header.deps);
+    let missing = before.map(|document| document.missing(&header.deps)).unwrap_or_default();
     if !missing.is_empty() {
         return Err(AdmissionRefusal::Missing(missing));
     }
-    if is_next(document, header) { Ok(Some(document)) } else { Err(Code::Identity.into()) }
+    let is_next = match before {
+        None => header.sequence == 1 && header.start_op == 1,
+        Some(document) => is_next(document, header),
+    };
+    if is_next { Ok(()) } else { Err(Code::Identity.into()) }
 }
 
-/// Says whether a change whose dependencies are known begins where they end, and is its actor's next one. No honest
-/// change does otherwise; a forged one could outrank every concurrent edit, or make the record unreadable.
+/// Says whether a change whose dependencies are known begins where they end and follows its actor's change before. No
+/// honest change does otherwise: the document library names an actor's own change before in every change. A forged one
+/// could outrank every concurrent edit, or make the record unreadable. That the sequence number is still free is known
+/// only once the change is run or applied: [`DocumentRefusal::SequenceUsed`].
 fn is_next(document: &Document, header: &ChunkHeader) -> bool {
-    let greatest = |hash: &ChangeHash| {
-        document.inner.get_change_meta_by_hash(&hash_in(hash)).map_or(0, |change| change.max_op)
-    };
-    let start_op = header.deps.iter().map(greatest).max().unwrap_or(0) + 1;
-    let actor = ActorId::from(header.actor.as_slice());
-    let changes = document.inner.get_changes_meta(&[]);
-    let last = changes.iter().filter(|change| *change.actor == actor).map(|change| change.seq).max();
-    header.start_op == start_op && header.sequence == last.unwrap_or(0) + 1
+    let (mut greatest, mut follows) = (0, header.sequence == 1);
+    for dep in &header.deps {
+        let Some(dep) = document.inner.get_change_meta_by_hash(&hash_in(dep)) else { return false };
+        greatest = greatest.max(dep.max_op);
+        follows |= dep.seq + 1 == header.sequence && dep.actor.to_bytes() == header.actor.as_slice();
+    }
+    follows && header.start_op == greatest + 1
 }
 
 /// Reads operations as writes, checking each against the schema and the author's rights.
@@ -220,11 +241,11 @@ impl OpReader<'_> {
                 Ok(None)
             }
             (Key::Deleted, OpType::Put(ScalarValue::Boolean(true))) => {
-                self.may_write("_deleted", &[])?;
+                self.may_write("_deleted", None)?;
                 Ok(Some(Write::Deleted(true)))
             }
             (Key::Deleted, OpType::Delete) => {
-                self.may_write("_deleted", &[])?;
+                self.may_write("_deleted", None)?;
                 Ok(Some(Write::Deleted(false)))
             }
             (Key::Register(field), _) => self.read_register(field, action),
@@ -240,7 +261,7 @@ impl OpReader<'_> {
         let refuse = || at(Code::Schema, self.collection_name, name);
         let field =
             self.collection.field(name).filter(|field| field.kind.is_register()).ok_or_else(refuse)?;
-        self.may_write(name, &field.write)?;
+        self.may_write(name, Some(field))?;
         match action {
             OpType::Delete => Ok(None),
             OpType::Put(ScalarValue::Null) if !field.required => {
@@ -257,13 +278,12 @@ impl OpReader<'_> {
 
     fn read_counter(&self, name: &str, action: &OpType) -> Result<Option<Write>, AdmissionRefusal> {
         let refuse = || at(Code::Schema, self.collection_name, name);
-        let is_counter =
-            |field: &&_| matches!(field, haversack_protocol::FieldSchema { kind: FieldKind::Counter, .. });
-        let field = self.collection.field(name).filter(is_counter).ok_or_else(refuse)?;
+        let field = self.collection.field(name).filter(|field| field.kind == FieldKind::Counter);
+        let field = field.ok_or_else(refuse)?;
         match action {
             OpType::Put(ScalarValue::Counter(zero)) if self.creates && i64::from(zero) == 0 => Ok(None),
             OpType::Increment(by) if by.unsigned_abs() <= COUNTER_STEP_MAX.unsigned_abs() => {
-                self.may_write(name, &field.write)?;
+                self.may_write(name, Some(field))?;
                 Ok(Some(Write::Step { field: name.to_owned(), by: *by }))
             }
             _ => Err(refuse()),
@@ -274,7 +294,7 @@ impl OpReader<'_> {
         let refuse = || at(Code::Schema, self.collection_name, name);
         let field =
             self.collection.field(name).filter(|field| field.kind == FieldKind::Set).ok_or_else(refuse)?;
-        self.may_write(name, &field.write)?;
+        self.may_write(name, Some(field))?;
         let is_added = match action {
             OpType::Put(ScalarValue::Bytes(tag)) if tag.len() == 16 => true,
             OpType::Delete => false,
@@ -303,12 +323,11 @@ impl OpReader<'_> {
         }
     }
 
-    fn may_write(&self, field: &str, roles: &[Role]) -> Result<(), AdmissionRefusal> {
-        let may = |roles: &[Role]| roles.is_empty() || roles.contains(&self.author.role);
-        if may(roles) && may(&self.collection.write) {
+    fn may_write(&self, name: &str, field: Option<&FieldSchema>) -> Result<(), AdmissionRefusal> {
+        if self.collection.may_be_written(field, self.author.role) {
             Ok(())
         } else {
-            Err(at(Code::Forbidden, self.collection_name, field))
+            Err(at(Code::Forbidden, self.collection_name, name))
         }
     }
 
@@ -326,59 +345,82 @@ impl OpReader<'_> {
     }
 }
 
-/// Runs the operations again at the change's own dependencies; only an identical hash is admitted.
-fn replay(document: &Document, change: &Change, expanded: &ExpandedChange) -> Result<(), AdmissionRefusal> {
-    let base: BTreeSet<_> = change.deps().iter().copied().map(hash_out).collect();
-    let again = contained(|| {
-        document.at(&base)?.transact(change.actor_id().clone(), |tx| {
-            for op in &expanded.operations {
-                let OpKey::Map(key) = &op.key else { return Err(DocumentRefusal::Unreadable) };
-                match &op.action {
-                    OpType::Put(value) => tx.put(ROOT, key.as_str(), value.clone())?,
-                    OpType::Delete => tx.delete(ROOT, key.as_str())?,
-                    OpType::Increment(by) => tx.increment(ROOT, key.as_str(), *by)?,
-                    _ => return Err(DocumentRefusal::Unreadable),
-                }
-            }
-            Ok(())
-        })
-    });
-    match again {
-        Ok(Some(authored)) if authored.hash == hash_out(change.hash()) => Ok(()),
-        _ => Err(Code::Malformed.into()),
+/// Gives the record a creation makes. One that puts new keys and does nothing else is not run again: whatever it is run
+/// on, there is nothing it could build on, and the proof that the saved record loads encodes it anew and compares hashes.
+fn run_on_nothing(change: Change, expanded: &ExpandedChange) -> Result<Document, DocumentRefusal> {
+    let nothing = Document::empty();
+    if only_puts_new_keys(expanded) {
+        contained(|| with_change(nothing, change))
+    } else {
+        run_again(&nothing, change, expanded)
     }
 }
 
-fn apply(document: &Document, change: Change) -> Result<(Document, Vec<u8>), DocumentRefusal> {
+fn only_puts_new_keys(change: &ExpandedChange) -> bool {
+    let mut keys = BTreeSet::new();
+    let puts_a_new_key = |op: &automerge::legacy::Op| {
+        let is_new = matches!(&op.key, OpKey::Map(key) if keys.insert(key.clone()));
+        is_new && op.pred.is_empty() && matches!(op.action, OpType::Put(_))
+    };
+    // One of no operations is run, and comes to nothing.
+    !change.operations.is_empty() && change.operations.iter().all(puts_a_new_key)
+}
+
+/// Runs the operations again at the change's own dependencies; only an identical hash is admitted. Gives the record with
+/// the change in it: where it builds on all there is, the replay itself has become that record.
+fn run_again(
+    before: &Document,
+    change: Change,
+    expanded: &ExpandedChange,
+) -> Result<Document, DocumentRefusal> {
+    let base: BTreeSet<_> = change.deps().iter().copied().map(hash_out).collect();
     contained(|| {
-        let mut document = document.clone();
-        document.inner.apply_changes([change])?;
-        let saved = document.save_checked()?;
-        Ok((document, saved))
+        let mut again = before.at(&base)?;
+        let run = again.write(change.actor_id().clone(), |tx| {
+            expanded.operations.iter().try_for_each(|op| run_op(tx, op))
+        })?;
+        let run = run.and_then(|hash| again.inner.get_change_meta_by_hash(&hash_in(&hash)));
+        match run {
+            Some(run) if run.hash == change.hash() => {}
+            Some(run) if run.seq != change.seq() => return Err(DocumentRefusal::SequenceUsed),
+            _ => return Err(DocumentRefusal::Unreadable),
+        }
+        if before.stands_on(&base) { Ok(again) } else { with_change(before.clone(), change) }
     })
 }
 
-/// Says whether a change was authored by the device that is said to have sent it; `None`: by the server itself, whose
-/// actors alone begin with 0x00.
-pub fn is_authored_by(bytes: &[u8], sender: Option<DeviceId>) -> bool {
-    let Ok(header) = inspect(bytes) else { return false };
-    match sender {
-        Some(device) => {
-            header.actor.len() == DEVICE_ACTOR_BYTES && header.actor.starts_with(device.as_bytes())
-        }
-        None => header.actor.first() == Some(&0),
+fn run_op(tx: &mut Transaction<'_>, op: &automerge::legacy::Op) -> Result<(), DocumentRefusal> {
+    let OpKey::Map(key) = &op.key else { return Err(DocumentRefusal::Unreadable) };
+    match &op.action {
+        OpType::Put(value) => Ok(tx.put(ROOT, key.as_str(), value.clone())?),
+        OpType::Delete => Ok(tx.delete(ROOT, key.as_str())?),
+        OpType::Increment(by) => Ok(tx.increment(ROOT, key.as_str(), *by)?),
+        _ => Err(DocumentRefusal::Unreadable),
     }
 }
 
-/// Admits a change the server sent, on a device: bytes, place, shape, then apply to a clone. No replay: its
-/// cost grows with the history, and the server did it. Save with [`Document::save_checked`] once all of a page is in.
+fn with_change(mut document: Document, change: Change) -> Result<Document, DocumentRefusal> {
+    document.inner.apply_changes([change])?;
+    Ok(document)
+}
+
+/// Admits a change the server sent as one of `sender` (`None`: of its own), on a device: bytes, identity, place, shape,
+/// then apply to a clone. No replay: its cost grows with the history, and the server did it. Save with
+/// [`Document::save_checked`] once all of a page is in. `None` when the record has the change already.
 ///
 /// # Errors
 /// [`DocumentRefusal`]; the record given is untouched, and only this record is concerned.
-pub fn admit_from_server(before: &Document, bytes: &[u8]) -> Result<(Document, ChangeHash), DocumentRefusal> {
+pub fn admit_from_server(
+    before: &Document,
+    bytes: &[u8],
+    sender: Option<DeviceId>,
+) -> Result<Option<(Document, ChangeHash)>, DocumentRefusal> {
     let header = inspect(bytes).map_err(|_| DocumentRefusal::Unreadable)?;
+    if !is_actor_of(&header.actor, sender) {
+        return Err(DocumentRefusal::OtherActor);
+    }
     if before.contains(&header.hash) {
-        return Ok((before.clone(), header.hash));
+        return Ok(None);
     }
     if !before.missing(&header.deps).is_empty() {
         return Err(DocumentRefusal::MissingDependency);
@@ -388,7 +430,7 @@ pub fn admit_from_server(before: &Document, bytes: &[u8]) -> Result<(Document, C
         return Err(DocumentRefusal::Unreadable);
     }
     contained(|| {
-        let change = Change::from_bytes(bytes.to_vec()).map_err(|_| DocumentRefusal::Unreadable)?;
+        let change = parse(bytes)?;
         let is_flat = |op: &automerge::legacy::Op| {
             matches!(op.key, OpKey::Map(_))
                 && op.obj == ObjectId::Root
@@ -397,8 +439,6 @@ pub fn admit_from_server(before: &Document, bytes: &[u8]) -> Result<(Document, C
         if !change.decode().operations.iter().all(is_flat) {
             return Err(DocumentRefusal::Unreadable);
         }
-        let mut document = before.clone();
-        document.inner.apply_changes([change])?;
-        Ok((document, header.hash))
+        Ok(Some((with_change(before.clone(), change)?, header.hash)))
     })
 }

@@ -285,7 +285,7 @@ impl ChangeSet {
 
 impl Part {
     fn check(&self, collection: &CollectionSchema, role: Role) -> Result<(), EditRefusal> {
-        if self.creates && !collection.write.is_empty() && !collection.write.contains(&role) {
+        if self.creates && !collection.may_be_written(None, role) {
             return Err(self.forbidden("_v"));
         }
         let mut keys = BTreeSet::new();
@@ -320,9 +320,9 @@ impl Part {
         role: Role,
         intent: &Intent,
     ) -> Result<(), EditRefusal> {
-        let may_write = |roles: &[Role]| roles.is_empty() || roles.contains(&role);
         let Some(name) = intent.field() else {
-            return if may_write(&collection.write) { Ok(()) } else { Err(self.forbidden("_deleted")) };
+            let may = collection.may_be_written(None, role);
+            return if may { Ok(()) } else { Err(self.forbidden("_deleted")) };
         };
         let field = collection.field(name).ok_or_else(|| EditRefusal::UnknownField {
             collection: self.collection.clone(),
@@ -332,7 +332,7 @@ impl Part {
         let may = if is_override {
             collection.overrides.contains(&role)
         } else {
-            may_write(&collection.write) && may_write(&field.write)
+            collection.may_be_written(Some(field), role)
         };
         if !may {
             return Err(self.forbidden(name));

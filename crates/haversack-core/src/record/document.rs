@@ -27,6 +27,12 @@ pub enum DocumentRefusal {
     /// A dependency is not in the document.
     #[error("the change depends on changes that are not here")]
     MissingDependency,
+    /// The change's actor is none of those of whom it is said to be.
+    #[error("the change was authored by somebody else than it is said to be")]
+    OtherActor,
+    /// The document has another change of the same actor and sequence number.
+    #[error("the change's sequence number is used already")]
+    SequenceUsed,
     /// A counter that the document does not have.
     #[error("the record has no counter {0:?} yet")]
     NoCounter(String),
@@ -36,8 +42,11 @@ pub enum DocumentRefusal {
 }
 
 impl From<AutomergeError> for DocumentRefusal {
-    fn from(_: AutomergeError) -> Self {
-        Self::Unreadable
+    fn from(error: AutomergeError) -> Self {
+        match error {
+            AutomergeError::DuplicateSeqNumber(..) => Self::SequenceUsed,
+            _ => Self::Unreadable,
+        }
     }
 }
 
@@ -161,12 +170,17 @@ impl Document {
         })
     }
 
+    /// Says whether whoever knows `base` knows all that is here.
+    pub(crate) fn stands_on(&self, base: &BTreeSet<ChangeHash>) -> bool {
+        self.inner.get_heads().into_iter().all(|head| base.contains(&hash_out(head)))
+    }
+
     /// The document as one sees it who knows `base` and its ancestors only.
     ///
     /// # Errors
     /// [`DocumentRefusal::MissingDependency`] when a hash of `base` is not here.
     pub(crate) fn at(&self, base: &BTreeSet<ChangeHash>) -> Result<Self, DocumentRefusal> {
-        if self.heads().iter().all(|head| base.contains(head)) {
+        if self.stands_on(base) {
             return Ok(self.clone());
         }
         let base: Vec<_> = base.iter().map(hash_in).collect();
@@ -205,6 +219,18 @@ impl Document {
         actor: ActorId,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<(), DocumentRefusal>,
     ) -> Result<Option<Authored>, DocumentRefusal> {
+        let Some(hash) = self.write(actor, work)? else { return Ok(None) };
+        let change = self.inner.get_change_by_hash(&hash_in(&hash)).ok_or(DocumentRefusal::Unreadable)?;
+        Ok(Some(Authored { bytes: change.raw_bytes().to_vec(), hash }))
+    }
+
+    /// Runs one transaction under `actor`, time 0, and returns the hash of its change: to spell out its bytes costs
+    /// a walk over the document.
+    pub(crate) fn write(
+        &mut self,
+        actor: ActorId,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<(), DocumentRefusal>,
+    ) -> Result<Option<ChangeHash>, DocumentRefusal> {
         self.inner.set_actor(actor);
         let mut tx = self.inner.transaction();
         if let Err(refusal) = work(&mut tx) {
@@ -212,9 +238,7 @@ impl Document {
             return Err(refusal);
         }
         let (hash, _) = tx.commit_with(CommitOptions::default().with_time(0));
-        let Some(hash) = hash else { return Ok(None) };
-        let change = self.inner.get_change_by_hash(&hash).ok_or(DocumentRefusal::Unreadable)?;
-        Ok(Some(Authored { bytes: change.raw_bytes().to_vec(), hash: hash_out(hash) }))
+        Ok(hash.map(hash_out))
     }
 }
 

@@ -161,16 +161,6 @@ fn check_text(text: &str, max: usize) -> Result<(), ValueRefusal> {
     if text.contains('\0') { Err(ValueRefusal::Nul) } else { Ok(()) }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "a bound is compared, not stored")]
-fn as_number(value: &Value) -> Option<f64> {
-    match value {
-        Value::Integer(n) => Some(*n as f64),
-        Value::Float(n) => Some(*n),
-        Value::Decimal(text) => text.parse().ok(),
-        _ => None,
-    }
-}
-
 /// Checks a value against its field: kind, form, size, range, allowed texts.
 ///
 /// # Errors
@@ -205,7 +195,7 @@ pub fn check_value(field: &FieldSchema, value: &Value) -> Result<(), ValueRefusa
     }
     let below = |n: f64| field.min.is_some_and(|min| n < min);
     let above = |n: f64| field.max.is_some_and(|max| n > max);
-    match as_number(value) {
+    match value.as_number() {
         Some(n) if below(n) || above(n) => Err(ValueRefusal::Range),
         _ => Ok(()),
     }
@@ -234,6 +224,17 @@ impl Value {
             Self::Reference(_) => FieldKind::Reference,
             Self::Counter(_) => FieldKind::Counter,
             Self::Set(_) => FieldKind::Set,
+        }
+    }
+
+    /// The number a bound is compared with: of registers that hold one, and a counter's sum.
+    #[allow(clippy::cast_precision_loss, reason = "a bound is compared, not stored")]
+    pub(crate) fn as_number(&self) -> Option<f64> {
+        match self {
+            Self::Integer(n) | Self::Counter(n) => Some(*n as f64),
+            Self::Float(n) => Some(*n),
+            Self::Decimal(text) => text.parse().ok(),
+            _ => None,
         }
     }
 

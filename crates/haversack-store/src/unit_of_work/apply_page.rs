@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use haversack_core::{Document, admit_from_server, is_authored_by};
+use haversack_core::{Document, DocumentRefusal, admit_from_server};
 use haversack_protocol::{ChangeHash, DeviceId, LogRow, PageBody, RecordId, RejectedRow, Schema};
 use rusqlite::Connection;
 
@@ -84,8 +84,25 @@ pub(crate) fn apply_page(
 /// A document while a page is applied.
 struct Held {
     stored: StoredDocument,
-    /// Changes of this page, with their positions.
-    added: Vec<(u64, Vec<u8>)>,
+    added: Vec<Added>,
+}
+
+/// A change of this page.
+struct Added {
+    position: u64,
+    /// Who is said to have made it; `None`: the server.
+    sender: Option<DeviceId>,
+    change: Vec<u8>,
+}
+
+impl Added {
+    /// A record with this change in it, saved and proven to load. `None` when it has the change already.
+    fn proven_on(&self, before: &Document) -> Result<Option<(Vec<u8>, Document)>, DocumentRefusal> {
+        let Some((document, _)) = admit_from_server(before, &self.change, self.sender)? else {
+            return Ok(None);
+        };
+        Ok(Some((document.save_checked()?, document)))
+    }
 }
 
 /// The state of one page under way.
@@ -176,15 +193,14 @@ impl<'a> PageWork<'a> {
             let stored = StoredDocument { collection, epoch, document: Document::empty() };
             *held = Some(Held { stored, added: vec![] });
         }
-        let held = held.as_mut().filter(|_| is_authored_by(change, sender));
-        let admitted = held.and_then(|held| {
-            let (document, hash) = admit_from_server(&held.stored.document, change).ok()?;
-            if held.stored.document.contains(&hash) {
+        let admitted = held.as_mut().and_then(|held| {
+            let Some((document, hash)) = admit_from_server(&held.stored.document, change, sender).ok()?
+            else {
                 return Some(None);
-            }
+            };
             held.stored.document = document;
             held.stored.epoch = held.stored.epoch.max(epoch);
-            held.added.push((position, change.to_vec()));
+            held.added.push(Added { position, sender, change: change.to_vec() });
             Some(Some(hash))
         });
         let Some(new) = admitted else {
@@ -234,11 +250,11 @@ impl<'a> PageWork<'a> {
         let before = document::load(self.connection, record)?;
         let mut good = before.map_or_else(Document::empty, |before| before.document);
         let mut proven = None;
-        for (position, change) in std::mem::take(&mut held.added) {
-            let added = admit_from_server(&good, &change);
-            match added.and_then(|(document, _)| Ok((document.save_checked()?, document))) {
-                Ok((bytes, document)) => (good, proven) = (document, Some(bytes)),
-                Err(_) => self.quarantine(record, position, &change)?,
+        for added in std::mem::take(&mut held.added) {
+            match added.proven_on(&good) {
+                Ok(Some((bytes, document))) => (good, proven) = (document, Some(bytes)),
+                Ok(None) => {}
+                Err(_) => self.quarantine(record, added.position, &added.change)?,
             }
         }
         held.stored.document = good;
