@@ -72,3 +72,10 @@ pub struct Entry {
     /// Earliest next try, when it waits for one.
     pub next_try: Option<UnixMillis>,
 }
+
+impl Entry {
+    /// Says whether it is live: pending or frozen.
+    pub fn is_live(&self) -> bool {
+        matches!(self.state, EntryState::Pending | EntryState::Frozen)
+    }
+}

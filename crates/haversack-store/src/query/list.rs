@@ -94,11 +94,13 @@ pub struct Query {
     pub with_deleted: bool,
 }
 
-/// What of the columns of a listing each record needs. Greatest state of its entries: 3 rejected, 2 frozen, 1 pending.
+/// What of the columns of a listing each record needs. Greatest state of its entries: 3 rejected, 2 frozen, 1 pending, 0
+/// for none; of those in the outbox's tail, which are all pending, its own mark tells.
 const COLUMNS: &str = "id, server_id, collection, row,
+    max(is_edited, coalesce(
     (SELECT max(CASE outbox.state WHEN 'rejected' THEN 3 WHEN 'frozen' THEN 2 ELSE 1 END)
      FROM outbox_record touched JOIN outbox ON outbox.entry_order = touched.entry_order
-     WHERE touched.record = record.id),
+     WHERE touched.record = record.id), 0)),
     EXISTS (SELECT 1 FROM document WHERE document.record = record.id)";
 
 /// A record as SQLite gives it.
@@ -107,7 +109,7 @@ struct Found {
     server_id: Option<String>,
     collection: String,
     text: String,
-    greatest_state: Option<i64>,
+    greatest_state: i64,
     is_confirmed: bool,
 }
 
@@ -133,9 +135,9 @@ impl Found {
             collection: self.collection,
             row,
             state: match (self.greatest_state, self.is_confirmed) {
-                (None, _) => RecordState::Synced,
-                (Some(3..), _) => RecordState::Rejected,
-                (Some(2), _) => RecordState::Sending,
+                (..=0, _) => RecordState::Synced,
+                (3.., _) => RecordState::Rejected,
+                (2, _) => RecordState::Sending,
                 (_, true) => RecordState::Pending,
                 (_, false) => RecordState::LocalOnly,
             },

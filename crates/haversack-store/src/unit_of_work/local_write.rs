@@ -11,7 +11,7 @@ use rusqlite::Connection;
 
 use crate::StoreError;
 use crate::table::record::FoundRow;
-use crate::table::{document, id_map, meta, outbox, record};
+use crate::table::{document, id_map, meta, outbox, record, tail};
 
 /// Stores an edit and shows it. Refused edits leave nothing behind.
 pub(crate) fn local_write(
@@ -34,12 +34,13 @@ pub(crate) fn local_write(
     }
     let base = change_set.parts.iter().map(|part| base_heads(connection, part.record));
     let base = base.collect::<Result<Vec<_>, _>>()?;
-    outbox::insert(connection, &change_set, &base, priority(schema, &change_set))?;
+    tail::append(connection, &change_set, &base, priority(schema, &change_set))?;
     Ok(change_set.parts.iter().map(|part| part.record).collect())
 }
 
 /// Forgets a rejected change set for good.
 pub(crate) fn discard(connection: &Connection, id: ChangeSetId) -> Result<BTreeSet<RecordId>, StoreError> {
+    tail::file(connection)?;
     let entry = outbox::find(connection, id)?.ok_or(StoreError::UnknownChangeSet(id))?;
     if !matches!(entry.state, EntryState::Rejected(_)) {
         return Err(StoreError::NotRejected(id));
@@ -80,6 +81,9 @@ fn check_sizes(change_set: &ChangeSet) -> Result<(), EditRefusal> {
 /// Keeps what the change set is declared after as far as it is still on its way: what arrived cannot fall any more, and
 /// what is unknown would be waited for without end.
 fn keep_live_predecessors(connection: &Connection, change_set: &mut ChangeSet) -> Result<(), StoreError> {
+    if !change_set.after.is_empty() {
+        tail::file(connection)?;
+    }
     let mut live = Vec::new();
     for id in std::mem::take(&mut change_set.after) {
         match outbox::find(connection, id)?.map(|entry| entry.state) {
@@ -146,7 +150,7 @@ fn show(
     overlay(&mut row, part);
     id_map::resolving(connection, |resolve| rewrite_row(&mut row, resolve))?;
     let found = FoundRow { collection: part.collection.clone(), row };
-    record::save(connection, schema, part.record, &found)
+    record::save(connection, schema, part.record, &found, true)
 }
 
 fn base_heads(connection: &Connection, record: RecordId) -> Result<BaseHeads, StoreError> {

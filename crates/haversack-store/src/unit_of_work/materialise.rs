@@ -1,6 +1,7 @@
 //! Making a row anew: projection of the confirmed document, then the live entries in order, then the id map.
 
 use haversack_core::id_map::rewrite_row;
+use haversack_core::outbox::Entry;
 use haversack_core::{Document, Row, overlay, project};
 use haversack_protocol::{CollectionSchema, RecordId, Schema};
 use rusqlite::Connection;
@@ -9,19 +10,20 @@ use crate::StoreError;
 use crate::table::record::FoundRow;
 use crate::table::{document, id_map, outbox, record};
 
-/// What a record's row must be. `None` when there is nothing to show: no document and no live entry that creates it,
+/// What a record's row must be, given the live entries that touch it in order. `None` when there is nothing to show: no document and no live entry that creates it,
 /// or a collection the schema does not have.
 pub(crate) fn fresh_row(
     connection: &Connection,
     schema: &Schema,
     record: RecordId,
     confirmed: Option<(&str, &Document)>,
+    live: &[Entry],
 ) -> Result<Option<FoundRow>, StoreError> {
     let mut shown = confirmed.and_then(|(collection, document)| {
         let row = project(document, schema.collection(collection)?);
         Some(FoundRow { collection: collection.to_owned(), row })
     });
-    for entry in outbox::live_of(connection, record)? {
+    for entry in live {
         let version = entry.change_set.schema_version;
         for part in entry.change_set.parts.iter().filter(|part| part.record == record) {
             if shown.is_none() && part.creates && confirmed.is_none() {
@@ -60,8 +62,9 @@ pub(crate) fn refresh(
     record: RecordId,
     confirmed: Option<(&str, &Document)>,
 ) -> Result<(), StoreError> {
-    match fresh_row(connection, schema, record, confirmed)? {
-        Some(found) => record::save(connection, schema, record, &found),
+    let live = outbox::live_of(connection, record)?;
+    match fresh_row(connection, schema, record, confirmed, &live)? {
+        Some(found) => record::save(connection, schema, record, &found, false),
         None => record::remove(connection, record),
     }
 }

@@ -4,5 +4,6 @@ mod law;
 mod list;
 mod server;
 mod stories;
+mod tail;
 mod verdicts;
 mod world;
