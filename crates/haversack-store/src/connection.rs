@@ -89,7 +89,7 @@ impl Connections {
     /// What the work returns, or why it could not begin or commit.
     pub(crate) fn write<T>(
         &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut writer = self.writer()?;
         let outcome = commit(&writer.connection, work);
@@ -175,7 +175,7 @@ impl Connections {
 /// As [`StoreError`] names SQLite's failures.
 pub(crate) fn furnish(
     fresh: KeyedConnection,
-    write_identity: impl FnOnce(&Transaction<'_>) -> Result<(), StoreError>,
+    write_identity: impl FnOnce(&Connection) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut writer = fresh.into_writer()?;
     migration::migrate(&mut writer)?;
@@ -190,15 +190,27 @@ fn hold(seat: &Mutex<Seat>) -> MutexGuard<'_, Seat> {
     seat.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Immediate, so that it never has to be upgraded. Dropping the transaction rolls it back, and knows when SQLite has
-/// already done so.
+/// A transaction that ends when it is dropped; [`Transaction`] compiles its statements anew each time.
+struct Begun<'c>(&'c Connection);
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        // SQLite has rolled back by itself after some failures, and a commit leaves nothing to do.
+        if !self.0.is_autocommit() {
+            let _ = self.0.execute_batch("ROLLBACK");
+        }
+    }
+}
+
+/// Immediate, so that it never has to be upgraded.
 fn commit<T>(
     connection: &Connection,
-    work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+    work: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let tx = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    let value = work(&tx)?;
-    tx.commit()?;
+    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let begun = Begun(connection);
+    let value = work(begun.0)?;
+    connection.prepare_cached("COMMIT")?.execute([])?;
     Ok(value)
 }
 
