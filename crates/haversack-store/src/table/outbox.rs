@@ -7,9 +7,7 @@ use haversack_core::{Reference, Value};
 use haversack_protocol::{ChangeHash, ChangeSetId, RecordId, Rejection, UnixMillis};
 use rusqlite::{Connection, Row};
 
-use super::{
-    all, change_set_at, count, decode, encode, hashes_from, hashes_to, id_map, one, record_at, run, tail,
-};
+use super::{all, change_set_at, count, decode, encode, hashes_from, hashes_to, id_map, one, record_at, run};
 use crate::StoreError;
 
 /// Adds a pending entry at the end; the tail must be empty.
@@ -299,15 +297,9 @@ pub(crate) fn count_in(connection: &Connection, state: &str) -> Result<u64, Stor
     count(connection, "SELECT count(*) FROM outbox WHERE state = ?1", [state])
 }
 
-/// Says whether the outbox holds `max` entries or more. Counts only when the span of orders leaves it open.
-pub(crate) fn is_full(connection: &Connection, max: u64) -> Result<bool, StoreError> {
-    let sql = "SELECT 1 + coalesce((SELECT max(entry_order) FROM outbox_tail), (SELECT max(entry_order) FROM outbox))
-               - coalesce((SELECT min(entry_order) FROM outbox), (SELECT min(entry_order) FROM outbox_tail))";
-    let span = one(connection, sql, [], |row| row.get::<_, Option<i64>>(0))?.flatten().unwrap_or(0);
-    if span.cast_unsigned() < max {
-        return Ok(false);
-    }
-    Ok(count(connection, "SELECT count(*) FROM outbox", [])? + tail::entries(connection)? >= max)
+/// Number of entries, whatever their state.
+pub(super) fn entries(connection: &Connection) -> Result<u64, StoreError> {
+    count(connection, "SELECT count(*) FROM outbox", [])
 }
 
 /// Records that live entries touch.

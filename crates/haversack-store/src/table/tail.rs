@@ -16,14 +16,20 @@ use crate::StoreError;
 /// for no longer.
 const TAIL_ENTRIES_MAX: i64 = 1_000;
 
-/// Adds a pending entry at the end of the outbox.
+/// Adds a pending entry at the end of the outbox, unless that holds `entries_max` entries or more.
 pub(crate) fn append(
     connection: &Connection,
     change_set: &ChangeSet,
     base: &Vec<BaseHeads>,
     priority: u8,
+    entries_max: u64,
 ) -> Result<(), StoreError> {
-    if !has_place(connection, change_set)? {
+    let end = look(connection, change_set)?;
+    // Counts only when the span of orders leaves it open.
+    if end.span >= entries_max && outbox::entries(connection)? + entries(connection)? >= entries_max {
+        return Err(StoreError::OutboxFull);
+    }
+    if !end.has_place {
         file(connection)?;
         return outbox::insert(connection, change_set, base, priority);
     }
@@ -34,14 +40,28 @@ pub(crate) fn append(
     run(connection, sql, (change_set.id.as_bytes(), priority, encode(change_set), encode(base))).map(drop)
 }
 
-/// Says whether the tail is not full and the change set certainly new.
-fn has_place(connection: &Connection, change_set: &ChangeSet) -> Result<bool, StoreError> {
-    let sql = "SELECT ?1 > coalesce((SELECT change_set_id FROM outbox_tail ORDER BY entry_order DESC LIMIT 1), x'')
-               AND coalesce((SELECT max(entry_order) FROM outbox_tail) - (SELECT min(entry_order) FROM outbox_tail), 0)
-                   < ?2 - 1
-               AND NOT EXISTS (SELECT 1 FROM outbox WHERE change_set_id = ?1)";
-    let has_place = one(connection, sql, (change_set.id.as_bytes(), TAIL_ENTRIES_MAX), |row| row.get(0))?;
-    Ok(has_place.unwrap_or(false))
+/// What an edit has to know before it is added.
+#[derive(Default)]
+struct End {
+    /// Orders from the first entry of the outbox to the last of the tail.
+    span: u64,
+    /// The tail is not full, and the change set certainly neither there nor in the outbox.
+    has_place: bool,
+}
+
+fn look(connection: &Connection, change_set: &ChangeSet) -> Result<End, StoreError> {
+    let sql = "
+        SELECT 1 + coalesce((SELECT max(entry_order) FROM outbox_tail), (SELECT max(entry_order) FROM outbox))
+            - coalesce((SELECT min(entry_order) FROM outbox), (SELECT min(entry_order) FROM outbox_tail)),
+        ?1 > coalesce((SELECT change_set_id FROM outbox_tail ORDER BY entry_order DESC LIMIT 1), x'')
+        AND coalesce((SELECT max(entry_order) FROM outbox_tail) - (SELECT min(entry_order) FROM outbox_tail), 0)
+            < ?2 - 1
+        AND NOT EXISTS (SELECT 1 FROM outbox WHERE change_set_id = ?1)";
+    let end = one(connection, sql, (change_set.id.as_bytes(), TAIL_ENTRIES_MAX), |row| {
+        let span = row.get::<_, Option<i64>>(0)?.unwrap_or(0);
+        Ok(End { span: span.cast_unsigned(), has_place: row.get(1)? })
+    })?;
+    Ok(end.unwrap_or_default())
 }
 
 /// Moves the tail into the outbox and its side tables.

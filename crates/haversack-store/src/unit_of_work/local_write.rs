@@ -23,9 +23,6 @@ pub(crate) fn local_write(
     let role = meta::read(connection, meta::ROLE)?.unwrap_or(Role::Mentor);
     change_set.check(schema, role)?;
     check_sizes(&change_set)?;
-    if outbox::is_full(connection, entries_max)? {
-        return Err(StoreError::OutboxFull);
-    }
     keep_live_predecessors(connection, &mut change_set)?;
     check_references(connection, schema, &change_set)?;
     id_map::resolving(connection, |resolve| rewrite_change_set(&mut change_set, resolve))?;
@@ -34,7 +31,7 @@ pub(crate) fn local_write(
     }
     let base = change_set.parts.iter().map(|part| base_heads(connection, part.record));
     let base = base.collect::<Result<Vec<_>, _>>()?;
-    tail::append(connection, &change_set, &base, priority(schema, &change_set))?;
+    tail::append(connection, &change_set, &base, priority(schema, &change_set), entries_max)?;
     Ok(change_set.parts.iter().map(|part| part.record).collect())
 }
 
