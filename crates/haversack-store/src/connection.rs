@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::Connection;
 
 pub(crate) use keyed::{Creation, KeyedConnection};
 
@@ -190,14 +190,22 @@ fn hold(seat: &Mutex<Seat>) -> MutexGuard<'_, Seat> {
     seat.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A transaction that ends when it is dropped; [`Transaction`] compiles its statements anew each time.
+/// A transaction under way; unless it was committed it is rolled back, which cannot fail, however its work ends. Begins and
+/// ends are prepared statements: preparing them anew would cost as much as reading a record.
 struct Begun<'c>(&'c Connection);
+
+impl<'c> Begun<'c> {
+    fn begin(connection: &'c Connection, sql: &str) -> Result<Self, StoreError> {
+        connection.prepare_cached(sql)?.execute([])?;
+        Ok(Self(connection))
+    }
+}
 
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
         // SQLite has rolled back by itself after some failures, and a commit leaves nothing to do.
         if !self.0.is_autocommit() {
-            let _ = self.0.execute_batch("ROLLBACK");
+            let _ = self.0.prepare_cached("ROLLBACK").and_then(|mut statement| statement.execute([]));
         }
     }
 }
@@ -207,20 +215,19 @@ fn commit<T>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let begun = Begun(connection);
+    let begun = Begun::begin(connection, "BEGIN IMMEDIATE")?;
     let value = work(begun.0)?;
     connection.prepare_cached("COMMIT")?.execute([])?;
     Ok(value)
 }
 
-/// Ends by rolling back, which cannot fail.
+/// Ends by rolling back.
 fn observe<T>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let tx = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
-    work(&tx)
+    let begun = Begun::begin(connection, "BEGIN DEFERRED")?;
+    work(begun.0)
 }
 
 fn empty_log(connection: &Connection) -> Result<(), StoreError> {

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use super::{all, count, decode, encode, one, outbox, run};
 use crate::StoreError;
 
-/// Entries of the tail. Filing holds up one edit for some ten milliseconds then, and a lease after a long time offline
+/// Entries of the tail. Filing holds up one edit for some tens of milliseconds then, and a lease after a long time offline
 /// for no longer.
 const TAIL_ENTRIES_MAX: i64 = 1_000;
 

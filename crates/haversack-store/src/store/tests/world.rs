@@ -152,7 +152,7 @@ impl Phone {
     /// What an entry is listed to wait for is what a lease will let go first.
     pub(super) fn assert_waits(&self) {
         let listed = self.store.outbox().expect("reads");
-        self.store.connections.write(|tx| tail::file(tx)).expect("files");
+        self.store.connections.write(tail::file).expect("files");
         let needs = |order| self.store.connections.read(|connection| outbox::needs(connection, order));
         for entry in listed.iter().filter(|entry| !matches!(entry.state, EntryState::Rejected(_))) {
             let orders = needs(entry.order).expect("reads");
