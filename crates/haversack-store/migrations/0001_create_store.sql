@@ -11,9 +11,10 @@ CREATE TABLE meta (
 CREATE TABLE record (
     id BLOB PRIMARY KEY NOT NULL CHECK (length(id) = 16),               -- record id
     collection TEXT NOT NULL,                                           -- collection it is in
-    server_id TEXT UNIQUE,                                              -- server id, once assigned
+    server_id TEXT,                                                     -- server id, once assigned; unique by id_map
     is_deleted INTEGER NOT NULL CHECK (is_deleted IN (0, 1)),           -- shown as deleted, restorable
     has_conflict INTEGER NOT NULL CHECK (has_conflict IN (0, 1)),       -- some field has concurrent values
+    is_edited INTEGER NOT NULL CHECK (is_edited IN (0, 1)),             -- a live edit was laid over it since it was made
     row TEXT NOT NULL CHECK (json_valid(row))                           -- fields, marks, conflicts
 ) STRICT;
 CREATE INDEX record_by_collection ON record (collection, is_deleted, id);
@@ -52,6 +53,16 @@ CREATE TABLE outbox (
     next_try INTEGER                                                             -- earliest next try, Unix milliseconds
 ) STRICT;
 CREATE INDEX outbox_by_turn ON outbox (state, priority DESC, entry_order);
+
+-- The end of the outbox as it was written: pending entries under later orders than any in the outbox, without indexes,
+-- for each page of an index costs as much as the edit itself. They are filed together, see table/tail.rs.
+CREATE TABLE outbox_tail (
+    entry_order INTEGER PRIMARY KEY NOT NULL,                                -- place in the outbox, without gaps
+    change_set_id BLOB NOT NULL CHECK (length(change_set_id) = 16),          -- idempotency key, greater than the one before
+    priority INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 255),            -- greater ones overtake
+    body BLOB NOT NULL,                                                      -- the change set, CBOR
+    base BLOB NOT NULL                                                       -- what its author had seen, CBOR
+) STRICT;
 
 -- Records an entry touches.
 CREATE TABLE outbox_record (

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::Connection;
 
 pub(crate) use keyed::{Creation, KeyedConnection};
 
@@ -89,7 +89,7 @@ impl Connections {
     /// What the work returns, or why it could not begin or commit.
     pub(crate) fn write<T>(
         &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut writer = self.writer()?;
         let outcome = commit(&writer.connection, work);
@@ -175,7 +175,7 @@ impl Connections {
 /// As [`StoreError`] names SQLite's failures.
 pub(crate) fn furnish(
     fresh: KeyedConnection,
-    write_identity: impl FnOnce(&Transaction<'_>) -> Result<(), StoreError>,
+    write_identity: impl FnOnce(&Connection) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut writer = fresh.into_writer()?;
     migration::migrate(&mut writer)?;
@@ -190,38 +190,44 @@ fn hold(seat: &Mutex<Seat>) -> MutexGuard<'_, Seat> {
     seat.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Immediate, so that it never has to be upgraded. Dropping the transaction rolls it back, and knows when SQLite has
-/// already done so.
-fn commit<T>(
-    connection: &Connection,
-    work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    let tx = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    let value = work(&tx)?;
-    tx.commit()?;
-    Ok(value)
+/// A transaction under way; unless it was committed it is rolled back, which cannot fail, however its work ends. Begins and
+/// ends are prepared statements: preparing them anew would cost as much as reading a record.
+struct Begun<'c>(&'c Connection);
+
+impl<'c> Begun<'c> {
+    fn begin(connection: &'c Connection, sql: &str) -> Result<Self, StoreError> {
+        connection.prepare_cached(sql)?.execute([])?;
+        Ok(Self(connection))
+    }
 }
 
-/// Begins and ends by prepared statements: preparing the two anew would cost as much as reading a record.
-fn observe<T>(
-    connection: &Connection,
-    work: impl FnOnce(&Connection) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    connection.prepare_cached("BEGIN DEFERRED")?.execute([])?;
-    let _observation = Observation(connection);
-    work(connection)
-}
-
-/// A read under way. Ends by rolling back, which cannot fail, however its work ends.
-struct Observation<'c>(&'c Connection);
-
-impl Drop for Observation<'_> {
+impl Drop for Begun<'_> {
     fn drop(&mut self) {
-        // After some failures SQLite has already ended it.
+        // SQLite has rolled back by itself after some failures, and a commit leaves nothing to do.
         if !self.0.is_autocommit() {
             let _ = self.0.prepare_cached("ROLLBACK").and_then(|mut statement| statement.execute([]));
         }
     }
+}
+
+/// Immediate, so that it never has to be upgraded.
+fn commit<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let begun = Begun::begin(connection, "BEGIN IMMEDIATE")?;
+    let value = work(begun.0)?;
+    connection.prepare_cached("COMMIT")?.execute([])?;
+    Ok(value)
+}
+
+/// Ends by rolling back.
+fn observe<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let begun = Begun::begin(connection, "BEGIN DEFERRED")?;
+    work(begun.0)
 }
 
 fn empty_log(connection: &Connection) -> Result<(), StoreError> {

@@ -15,7 +15,7 @@ use crate::connection::Connections;
 use crate::open::open_store;
 use crate::query::{self, Counts, FieldConflict, OutboxEntry, Query, StoredRecord};
 use crate::table::notice::{self, Notice};
-use crate::table::{id_map, meta, outbox};
+use crate::table::{id_map, meta, outbox, tail};
 use crate::unit_of_work::{self, AppliedPage, Identity, Leased};
 use crate::{KeyProvider, StoreError};
 
@@ -167,6 +167,7 @@ impl Store {
     /// [`StoreError`].
     pub fn note_hints(&self, hints: &HintBody) -> Result<(), StoreError> {
         self.connections.write(|tx| {
+            tail::file(tx)?;
             hints.hints.iter().try_for_each(|hint| outbox::note_hint(tx, hint.change_set, hint.code))
         })
     }
@@ -181,8 +182,10 @@ impl Store {
         error: &str,
         next_try: Option<UnixMillis>,
     ) -> Result<(), StoreError> {
-        self.connections
-            .write(|tx| change_sets.iter().try_for_each(|id| outbox::note_failure(tx, *id, error, next_try)))
+        self.connections.write(|tx| {
+            tail::file(tx)?;
+            change_sets.iter().try_for_each(|id| outbox::note_failure(tx, *id, error, next_try))
+        })
     }
 
     /// Reads a record.

@@ -91,3 +91,10 @@ pub struct Entry {
     /// Earliest next try, when it waits for one.
     pub next_try: Option<UnixMillis>,
 }
+
+impl Entry {
+    /// Says whether it is live: pending or frozen.
+    pub fn is_live(&self) -> bool {
+        self.state.set_aside().is_none()
+    }
+}

@@ -217,7 +217,7 @@ fn a_damaged_page_is_found_on_access_and_by_the_check_and_puts_work_at_risk() {
 fn a_unit_of_work_beside_a_damaged_page_is_stored() {
     let (folder, _) = with_damaged_page();
     let connections = open(&folder);
-    let met = connections.write(|tx| read_all(tx));
+    let met = connections.write(read_all);
     assert!(matches!(met, Err(StoreError::Corrupt)), "{met:?}");
     put(&connections, "after", b"1").unwrap();
     assert!(has(&connections, "after"));

@@ -1,6 +1,8 @@
 //! Converged state in one number, and the checks that hold rows to documents and to the id map.
 
-use haversack_core::outbox::EntryState;
+use std::collections::BTreeMap;
+
+use haversack_core::outbox::{Entry, EntryState};
 use haversack_core::{StateDigest, canonical_record, project, shows_temporary_id};
 use haversack_protocol::{RecordId, Schema};
 use rusqlite::Connection;
@@ -66,14 +68,21 @@ pub(crate) fn temporary_ids(connection: &Connection, schema: &Schema) -> Result<
 pub(crate) fn stale_rows(connection: &Connection, schema: &Schema) -> Result<Vec<String>, StoreError> {
     let mut records = record::records(connection)?;
     records.extend(document::records(connection)?);
-    records.extend(outbox::live_records(connection)?);
+    let mut live: BTreeMap<RecordId, Vec<Entry>> = BTreeMap::new();
+    for entry in outbox::list(connection)?.into_iter().filter(Entry::is_live) {
+        for part in &entry.change_set.parts {
+            live.entry(part.record).or_default().push(entry.clone());
+        }
+    }
+    records.extend(live.keys());
     records.sort_unstable();
     records.dedup();
     let mut findings = Vec::new();
     for record in records {
         let stored = document::load(connection, record)?;
         let confirmed = stored.as_ref().map(|stored| (stored.collection.as_str(), &stored.document));
-        let fresh = fresh_row(connection, schema, record, confirmed)?.map(|found| found.row);
+        let live = live.get(&record).map_or(&[][..], Vec::as_slice);
+        let fresh = fresh_row(connection, schema, record, confirmed, live)?.map(|found| found.row);
         let shown = record::load(connection, schema, record)?.map(|found| found.row);
         if fresh != shown {
             findings

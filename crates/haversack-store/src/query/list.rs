@@ -96,12 +96,13 @@ pub struct Query {
     pub with_deleted: bool,
 }
 
-/// What of the columns of a listing each record needs. Greatest state of its entries: 4 rejected,
-/// 3 parked, 2 frozen, 1 pending.
+/// What of the columns of a listing each record needs. Greatest state of its entries: 4 rejected, 3 parked, 2 frozen, 1
+/// pending, 0 for none; of those in the outbox's tail, which are all pending, its own mark tells.
 const COLUMNS: &str = "id, server_id, collection, row,
+    max(is_edited, coalesce(
     (SELECT max(CASE outbox.state WHEN 'rejected' THEN 4 WHEN 'parked' THEN 3 WHEN 'frozen' THEN 2 ELSE 1 END)
      FROM outbox_record touched JOIN outbox ON outbox.entry_order = touched.entry_order
-     WHERE touched.record = record.id),
+     WHERE touched.record = record.id), 0)),
     EXISTS (SELECT 1 FROM document WHERE document.record = record.id)";
 
 /// Reads a record from [`COLUMNS`].
@@ -120,12 +121,12 @@ fn stored(
         collection,
         row,
         state: match found.get(4)? {
-            None => RecordState::Synced,
-            Some(4..) => RecordState::Rejected,
-            Some(3) => RecordState::Parked,
-            Some(2) => RecordState::Sending,
-            Some(i64::MIN..=1) if found.get(5)? => RecordState::Pending,
-            Some(i64::MIN..=1) => RecordState::LocalOnly,
+            i64::MIN..=0 => RecordState::Synced,
+            4.. => RecordState::Rejected,
+            3 => RecordState::Parked,
+            2 => RecordState::Sending,
+            1 if found.get(5)? => RecordState::Pending,
+            1 => RecordState::LocalOnly,
         },
     })
 }

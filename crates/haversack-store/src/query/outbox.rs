@@ -1,12 +1,14 @@
 //! The outbox as people see it, and counts for status displays.
 
-use haversack_core::ChangeSet;
-use haversack_core::outbox::EntryState;
-use haversack_protocol::{ChangeSetId, UnixMillis};
+use std::collections::{BTreeMap, BTreeSet};
+
+use haversack_core::outbox::{Entry, EntryState};
+use haversack_core::{ChangeSet, Reference};
+use haversack_protocol::{ChangeSetId, RecordId, UnixMillis};
 use rusqlite::Connection;
 
 use crate::StoreError;
-use crate::table::{notice, outbox};
+use crate::table::{notice, outbox, tail};
 
 /// An entry of the outbox.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,25 +50,49 @@ pub struct Counts {
 
 /// Lists the outbox in order.
 pub(crate) fn entries(connection: &Connection) -> Result<Vec<OutboxEntry>, StoreError> {
-    let of_table = outbox::list(connection)?.into_iter();
-    of_table
-        .map(|entry| {
-            let needs = match entry.state {
-                EntryState::Rejected(_) | EntryState::Parked(_) => vec![],
-                _ => outbox::needs(connection, entry.order)?,
-            };
-            let waits_for = needs.into_iter().map(|order| outbox::id_of(connection, order));
-            Ok(OutboxEntry {
-                order: entry.order,
-                change_set: entry.change_set,
-                state: entry.state,
-                attempts: entry.attempts,
-                last_error: entry.last_error,
-                next_try: entry.next_try,
-                waits_for: waits_for.collect::<Result<_, _>>()?,
-            })
-        })
-        .collect()
+    let mut earlier = Earlier::default();
+    let listed = outbox::list(connection)?.into_iter().map(|entry| OutboxEntry {
+        waits_for: if entry.is_live() { earlier.waits_for(&entry) } else { vec![] },
+        order: entry.order,
+        change_set: entry.change_set,
+        state: entry.state,
+        attempts: entry.attempts,
+        last_error: entry.last_error,
+        next_try: entry.next_try,
+    });
+    Ok(listed.collect())
+}
+
+/// Live entries before the one looked at, by what a later one may need of them. Says the same as [`outbox::needs`],
+/// also of the tail.
+#[derive(Default)]
+struct Earlier {
+    latest: BTreeMap<RecordId, (i64, ChangeSetId)>,
+    creators: BTreeMap<RecordId, Vec<(i64, ChangeSetId)>>,
+    orders: BTreeMap<ChangeSetId, i64>,
+}
+
+impl Earlier {
+    /// What the entry waits for; it counts as an earlier one afterwards.
+    fn waits_for(&mut self, entry: &Entry) -> Vec<ChangeSetId> {
+        let change_set = &entry.change_set;
+        let mut needs = BTreeSet::new();
+        for (_, _, reference) in change_set.references() {
+            if let Reference::Record(target) = reference {
+                needs.extend(self.creators.get(target).into_iter().flatten());
+            }
+        }
+        needs.extend(change_set.after.iter().filter_map(|id| Some((*self.orders.get(id)?, *id))));
+        for part in &change_set.parts {
+            let place = (entry.order, change_set.id);
+            needs.extend(self.latest.insert(part.record, place));
+            if part.creates {
+                self.creators.entry(part.record).or_default().push(place);
+            }
+        }
+        self.orders.insert(change_set.id, entry.order);
+        needs.into_iter().map(|(_, id)| id).collect()
+    }
 }
 
 /// Counts records, entries and notices.
@@ -77,7 +103,7 @@ pub(crate) fn counts(connection: &Connection) -> Result<Counts, StoreError> {
     };
     Ok(Counts {
         records: count("SELECT count(*) FROM record")?,
-        pending: outbox::count_in(connection, "pending")?,
+        pending: outbox::count_in(connection, "pending")? + tail::entries(connection)?,
         sending: outbox::count_in(connection, "frozen")?,
         rejected: outbox::count_in(connection, "rejected")?,
         parked: outbox::count_in(connection, "parked")?,

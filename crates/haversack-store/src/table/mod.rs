@@ -9,6 +9,7 @@ pub(crate) mod notice;
 pub(crate) mod outbox;
 pub(crate) mod quarantine;
 pub(crate) mod record;
+pub(crate) mod tail;
 
 use haversack_protocol::{ChangeHash, ChangeSetId, RecordId};
 use rusqlite::{Connection, Params, Row};

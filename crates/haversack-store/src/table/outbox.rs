@@ -1,4 +1,4 @@
-//! The outbox and its side tables.
+//! The outbox and its side tables. What is asked of them leaves out the tail, unless it says otherwise.
 
 use haversack_core::ChangeSet;
 use haversack_core::id_map::rewrite_change_set;
@@ -11,8 +11,8 @@ use rusqlite::{Connection, Row};
 use super::{all, change_set_at, count, decode, encode, hashes_from, hashes_to, id_map, one, record_at, run};
 use crate::StoreError;
 
-/// Adds a pending entry at the end.
-pub(crate) fn insert(
+/// Adds a pending entry at the end; the tail must be empty.
+pub(super) fn insert(
     connection: &Connection,
     change_set: &ChangeSet,
     base: &Vec<BaseHeads>,
@@ -22,6 +22,15 @@ pub(crate) fn insert(
                VALUES (?1, ?2, 'pending', ?3, ?4)";
     run(connection, sql, (change_set.id.as_bytes(), priority, encode(change_set), encode(base)))?;
     let order = connection.last_insert_rowid();
+    insert_sides(connection, order, change_set)
+}
+
+/// Enters an entry in the side tables.
+pub(super) fn insert_sides(
+    connection: &Connection,
+    order: i64,
+    change_set: &ChangeSet,
+) -> Result<(), StoreError> {
     for part in &change_set.parts {
         let sql = "INSERT INTO outbox_record (record, entry_order, creates) VALUES (?1, ?2, ?3)";
         run(connection, sql, (part.record.as_bytes(), order, part.creates))?;
@@ -111,9 +120,13 @@ pub(crate) fn find(connection: &Connection, id: ChangeSetId) -> Result<Option<En
     one(connection, &sql, [id.as_bytes()], read_encoded)?.map(Encoded::decode).transpose()
 }
 
-/// Entries in order, without their frozen parts.
+/// Entries in order, those of the tail included, without their frozen parts.
 pub(crate) fn list(connection: &Connection) -> Result<Vec<Entry>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM outbox ORDER BY entry_order");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM outbox UNION ALL
+         SELECT entry_order, priority, 'pending', body, base, NULL, 0, NULL, NULL FROM outbox_tail
+         ORDER BY entry_order"
+    );
     all(connection, &sql, [], read_encoded)?.into_iter().map(Encoded::decode).collect()
 }
 
@@ -283,12 +296,6 @@ pub(crate) fn is_pending(connection: &Connection, order: i64) -> Result<bool, St
     Ok(one(connection, sql, [order], |_| Ok(()))?.is_some())
 }
 
-/// The change set of an entry.
-pub(crate) fn id_of(connection: &Connection, order: i64) -> Result<ChangeSetId, StoreError> {
-    let sql = "SELECT change_set_id FROM outbox WHERE entry_order = ?1";
-    one(connection, sql, [order], |row| change_set_at(row, 0))?.ok_or(StoreError::Unreadable("outbox entry"))
-}
-
 /// Notes a request that brought no verdict.
 pub(crate) fn note_failure(
     connection: &Connection,
@@ -319,14 +326,9 @@ pub(crate) fn count_in(connection: &Connection, state: &str) -> Result<u64, Stor
     count(connection, "SELECT count(*) FROM outbox WHERE state = ?1", [state])
 }
 
-/// Says whether the outbox holds `max` entries or more. Counts only when the span of orders leaves it open.
-pub(crate) fn is_full(connection: &Connection, max: u64) -> Result<bool, StoreError> {
-    let sql = "SELECT (SELECT max(entry_order) FROM outbox) - (SELECT min(entry_order) FROM outbox) + 1";
-    let span = one(connection, sql, [], |row| row.get::<_, Option<i64>>(0))?.flatten().unwrap_or(0);
-    if span.cast_unsigned() < max {
-        return Ok(false);
-    }
-    Ok(count(connection, "SELECT count(*) FROM outbox", [])? >= max)
+/// Number of entries, whatever their state.
+pub(super) fn entries(connection: &Connection) -> Result<u64, StoreError> {
+    count(connection, "SELECT count(*) FROM outbox", [])
 }
 
 /// Records that live entries touch.

@@ -44,28 +44,30 @@ pub(crate) fn collection(connection: &Connection, record: RecordId) -> Result<Op
     one(connection, "SELECT collection FROM record WHERE id = ?1", [record.as_bytes()], |row| row.get(0))
 }
 
-/// Writes a row, and what it refers to by record id.
+/// Writes a row, and what it refers to by record id. `is_edited` when it was not made anew but has a live edit laid over
+/// it, which may still be in the outbox's tail.
 pub(crate) fn save(
     connection: &Connection,
     schema: &Schema,
     record: RecordId,
     found: &FoundRow,
+    is_edited: bool,
 ) -> Result<(), StoreError> {
     let FoundRow { collection, row } = found;
     let has_conflict = !row.conflicts.is_empty() || !row.beaten_marks.is_empty();
     let text = row.to_text();
-    let values = params![record.as_bytes(), collection, row.is_deleted, has_conflict, text];
+    let values = params![record.as_bytes(), collection, row.is_deleted, has_conflict, text, is_edited];
     // SQLite rewrites the indexes of every column an update names, changed or not, and each page of them is encrypted
     // anew: most edits change the text alone.
-    let sql = "UPDATE record SET row = ?5
+    let sql = "UPDATE record SET row = ?5, is_edited = ?6
                WHERE id = ?1 AND collection = ?2 AND is_deleted = ?3 AND has_conflict = ?4
                AND server_id IS (SELECT server_id FROM id_map WHERE record = ?1)";
     if run(connection, sql, values)? == 0 {
-        let sql = "INSERT INTO record (id, collection, server_id, is_deleted, has_conflict, row)
-                   VALUES (?1, ?2, (SELECT server_id FROM id_map WHERE record = ?1), ?3, ?4, ?5)
+        let sql = "INSERT INTO record (id, collection, server_id, is_deleted, has_conflict, row, is_edited)
+                   VALUES (?1, ?2, (SELECT server_id FROM id_map WHERE record = ?1), ?3, ?4, ?5, ?6)
                    ON CONFLICT (id) DO UPDATE SET collection = excluded.collection,
                    server_id = excluded.server_id, is_deleted = excluded.is_deleted,
-                   has_conflict = excluded.has_conflict, row = excluded.row";
+                   has_conflict = excluded.has_conflict, row = excluded.row, is_edited = excluded.is_edited";
         run(connection, sql, values)?;
     }
     let refers = schema.collection(collection).is_some_and(|known| known.references().next().is_some());

@@ -77,7 +77,7 @@ fn assign(work: &mut PageWork<'_>, assignment: &Assignment) -> Result<(), Stop> 
     for shower in record::showing(connection, *record)? {
         if let Some(mut found) = record::load(connection, work.schema, shower)? {
             id_map::resolving(connection, |resolve| rewrite_row(&mut found.row, resolve))?;
-            record::save(connection, work.schema, shower, &found)?;
+            record::save(connection, work.schema, shower, &found, false)?;
             work.touched.insert(shower);
         }
     }

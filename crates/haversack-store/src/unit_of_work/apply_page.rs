@@ -14,7 +14,7 @@ use super::reject::roll_back;
 use crate::StoreError;
 use crate::table::document::StoredDocument;
 use crate::table::notice::{Notice, NoticeKind};
-use crate::table::{document, envelope, meta, notice, outbox, quarantine};
+use crate::table::{document, envelope, meta, notice, outbox, quarantine, tail};
 
 /// What became of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,7 @@ pub(crate) fn apply_page(
     page: &PageBody,
 ) -> Result<AppliedPage, StoreError> {
     connection.execute_batch("SAVEPOINT page")?;
+    tail::file(connection)?;
     let device = meta::read(connection, meta::DEVICE)?;
     let mut work = PageWork::new(connection, schema, device);
     match work.apply(page) {

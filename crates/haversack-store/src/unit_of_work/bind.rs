@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use super::materialise::refresh_stored;
 use crate::StoreError;
-use crate::table::{envelope, meta, outbox};
+use crate::table::{envelope, meta, outbox, tail};
 
 /// Who the store speaks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,7 @@ pub(crate) fn bind(
     }
     let is_other_device = bound.device.is_some_and(|device| device != reply.device);
     if is_other_device {
+        tail::file(connection)?;
         for order in outbox::frozen_orders(connection)? {
             outbox::thaw(connection, order)?;
         }

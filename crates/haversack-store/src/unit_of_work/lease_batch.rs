@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::materialise::refresh_stored;
 use super::reject::roll_back;
 use crate::StoreError;
-use crate::table::{document, lane, meta, outbox};
+use crate::table::{document, lane, meta, outbox, tail};
 
 /// Raw change bytes of one batch; with ids and lengths it fits a frame even when nothing of it compresses.
 const BATCH_BYTES_MAX: usize = BODY_COMPRESSED_BYTES_MAX * 7 / 8;
@@ -39,6 +39,7 @@ pub(crate) fn lease_batch(
     withdraw: Option<ChangeSetId>,
 ) -> Result<Leased, StoreError> {
     let device = meta::read(connection, meta::DEVICE)?.ok_or(StoreError::NotRegistered)?;
+    tail::file(connection)?;
     let mut batch = Batch { withdraw: outbox::held_for_good(connection)?, ..Batch::default() };
     batch.withdraw.extend(withdraw.filter(|id| !batch.withdraw.contains(id)));
     if !batch.withdraw.is_empty() {

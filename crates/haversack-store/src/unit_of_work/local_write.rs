@@ -11,7 +11,7 @@ use rusqlite::Connection;
 
 use crate::StoreError;
 use crate::table::record::FoundRow;
-use crate::table::{document, id_map, meta, outbox, record};
+use crate::table::{document, id_map, meta, outbox, record, tail};
 
 /// Stores an edit and shows it. Refused edits leave nothing behind.
 pub(crate) fn local_write(
@@ -23,9 +23,6 @@ pub(crate) fn local_write(
     let role = meta::read(connection, meta::ROLE)?.unwrap_or(Role::Mentor);
     change_set.check(schema, role)?;
     check_sizes(&change_set)?;
-    if outbox::is_full(connection, entries_max)? {
-        return Err(StoreError::OutboxFull);
-    }
     keep_live_predecessors(connection, &mut change_set)?;
     check_references(connection, schema, &change_set)?;
     id_map::resolving(connection, |resolve| rewrite_change_set(&mut change_set, resolve))?;
@@ -34,13 +31,14 @@ pub(crate) fn local_write(
     }
     let base = change_set.parts.iter().map(|part| base_heads(connection, part.record));
     let base = base.collect::<Result<Vec<_>, _>>()?;
-    outbox::insert(connection, &change_set, &base, priority(schema, &change_set))?;
+    tail::append(connection, &change_set, &base, priority(schema, &change_set), entries_max)?;
     Ok(change_set.parts.iter().map(|part| part.record).collect())
 }
 
 /// Forgets a change set that was set aside for good. What was parked for its sake waits for nothing any more and is
 /// refused with it.
 pub(crate) fn discard(connection: &Connection, id: ChangeSetId) -> Result<BTreeSet<RecordId>, StoreError> {
+    tail::file(connection)?;
     let entry = outbox::find(connection, id)?.ok_or(StoreError::UnknownChangeSet(id))?;
     if entry.state.set_aside().is_none() {
         return Err(StoreError::NotSetAside(id));
@@ -87,6 +85,9 @@ fn check_sizes(change_set: &ChangeSet) -> Result<(), EditRefusal> {
 /// Keeps what the change set is declared after as far as it is still on its way: what arrived cannot fall any more, and
 /// what is unknown would be waited for without end.
 fn keep_live_predecessors(connection: &Connection, change_set: &mut ChangeSet) -> Result<(), StoreError> {
+    if !change_set.after.is_empty() {
+        tail::file(connection)?;
+    }
     let mut live = Vec::new();
     for id in std::mem::take(&mut change_set.after) {
         match outbox::find(connection, id)?.map(|entry| entry.state) {
@@ -153,7 +154,7 @@ fn show(
     overlay(&mut row, part);
     id_map::resolving(connection, |resolve| rewrite_row(&mut row, resolve))?;
     let found = FoundRow { collection: part.collection.clone(), row };
-    record::save(connection, schema, part.record, &found)
+    record::save(connection, schema, part.record, &found, true)
 }
 
 fn base_heads(connection: &Connection, record: RecordId) -> Result<BaseHeads, StoreError> {

@@ -12,20 +12,20 @@ use crate::StoreError;
 use crate::table::record::FoundRow;
 use crate::table::{document, id_map, lane, meta, outbox, record};
 
-/// What a record's row must be. `None` when there is nothing to show: no document and no live entry that creates it,
-/// or a collection the schema does not have.
+/// What a record's row must be, given the live entries that touch it in order. `None` when there is nothing to show: no
+/// document and no live entry that creates it, or a collection the schema does not have.
 pub(crate) fn fresh_row(
     connection: &Connection,
     schema: &Schema,
     record: RecordId,
     confirmed: Option<(&str, &Document)>,
+    live: &[Entry],
 ) -> Result<Option<FoundRow>, StoreError> {
     let mut shown = confirmed.and_then(|(collection, document)| {
         let row = project(document, schema.collection(collection)?);
         Some(FoundRow { collection: collection.to_owned(), row })
     });
-    let live = outbox::live_of(connection, record)?;
-    for entry in &live {
+    for entry in live {
         let version = entry.change_set.schema_version;
         for part in entry.change_set.parts.iter().filter(|part| part.record == record) {
             if shown.is_none() && part.creates && confirmed.is_none() {
@@ -44,7 +44,7 @@ pub(crate) fn fresh_row(
             fit(&mut found.row, known);
         }
         if let (Some((_, document)), false) = (confirmed, live.is_empty()) {
-            found.row.shadowed = shadows(connection, schema, record, document, &live, &found.row)?;
+            found.row.shadowed = shadows(connection, schema, record, document, live, &found.row)?;
         }
         id_map::resolving(connection, |resolve| rewrite_row(&mut found.row, resolve))?;
     }
@@ -84,8 +84,9 @@ pub(crate) fn refresh(
     record: RecordId,
     confirmed: Option<(&str, &Document)>,
 ) -> Result<(), StoreError> {
-    match fresh_row(connection, schema, record, confirmed)? {
-        Some(found) => record::save(connection, schema, record, &found),
+    let live = outbox::live_of(connection, record)?;
+    match fresh_row(connection, schema, record, confirmed, &live)? {
+        Some(found) => record::save(connection, schema, record, &found, false),
         None => record::remove(connection, record),
     }
 }

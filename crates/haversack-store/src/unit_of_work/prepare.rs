@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::materialise::refresh_stored;
 use crate::StoreError;
 use crate::query::index;
-use crate::table::{document, meta, outbox, record};
+use crate::table::{document, meta, outbox, record, tail};
 
 /// Raised when rows or indexes are made differently from the same schema.
 const ROW_FORMAT: u8 = 1;
@@ -24,6 +24,7 @@ pub(crate) fn prepare(connection: &Connection, schema: &Schema) -> Result<(), St
     if meta::read(connection, meta::SCHEMA)? == Some(fingerprint.clone()) {
         return Ok(());
     }
+    tail::file(connection)?;
     index::make(connection, schema)?;
     let mut records: BTreeSet<_> = record::records(connection)?.into_iter().collect();
     records.extend(document::records(connection)?);

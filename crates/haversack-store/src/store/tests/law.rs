@@ -139,6 +139,7 @@ fn rows_equal_fresh_evaluation_after_any_interleaving_and_all_converge() {
             run.step(step);
             run.phones.iter().for_each(Phone::assert_sound);
         }
+        run.phones.iter().for_each(Phone::assert_waits);
         run.settle();
         run.phones.iter().for_each(Phone::assert_sound);
         let expected = run.server.digest();

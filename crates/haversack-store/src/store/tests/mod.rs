@@ -6,5 +6,6 @@ mod list;
 mod parking;
 mod server;
 mod stories;
+mod tail;
 mod verdicts;
 mod world;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use haversack_core::outbox::EntryState;
 use haversack_core::{ChangeSet, Intent, Part, Reference, Value};
 use haversack_protocol::{
     ChangeSetId, DeviceId, DeviceReply, PageBody, PrincipalId, RecordId, Role, Schema, UnixMillis,
@@ -10,6 +11,7 @@ use haversack_protocol::{
 use tempfile::TempDir;
 
 use super::server::Server;
+use crate::table::{outbox, tail};
 use crate::{AppliedPage, HostKey, PageOutcome, Store, StoreKey};
 
 pub(super) const SCHEMA: &str = r#"{"version": 1, "collections": {
@@ -145,6 +147,23 @@ impl Phone {
 
     pub(super) fn digest(&self) -> String {
         self.store.digest_from_rows().expect("reads").finish()
+    }
+
+    /// What an entry is listed to wait for is what a lease will let go first.
+    pub(super) fn assert_waits(&self) {
+        let listed = self.store.outbox().expect("reads");
+        self.store.connections.write(tail::file).expect("files");
+        let needs = |order| self.store.connections.read(|connection| outbox::needs(connection, order));
+        for entry in listed.iter().filter(|entry| !matches!(entry.state, EntryState::Rejected(_))) {
+            let orders = needs(entry.order).expect("reads");
+            let ids: Vec<_> = orders
+                .iter()
+                .flat_map(|order| listed.iter().filter(move |other| other.order == *order))
+                .map(|other| other.change_set.id)
+                .collect();
+            assert_eq!(entry.waits_for, ids);
+        }
+        assert_eq!(self.store.outbox().expect("reads"), listed, "filing changes nothing that is seen");
     }
 
     pub(super) fn assert_sound(&self) {
