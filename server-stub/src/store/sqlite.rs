@@ -6,6 +6,7 @@ use std::time::Duration;
 use haversack_protocol::TenantId;
 use ring::digest::{Context, SHA256};
 use ring::rand::{SecureRandom, SystemRandom};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 /// How long a connection waits for another's lock.
@@ -58,15 +59,26 @@ impl Identity {
     }
 }
 
+/// Prepared statements each connection keeps: every one of a push and of a read.
+const STATEMENTS_KEPT: usize = 64;
+
+/// What holds of every connection. Plans do not depend on what is bound, so a statement is prepared once.
+fn settle(connection: &Connection) -> Result<(), StoreRefusal> {
+    connection.busy_timeout(LOCK_WAIT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(connection.execute_batch("PRAGMA trusted_schema = OFF;")?)
+}
+
 /// Opens the database for writing, creating and migrating it.
 ///
 /// # Errors
 /// [`StoreRefusal`].
 pub(crate) fn open(path: &Path, tenant: &TenantId) -> Result<(Connection, Identity), StoreRefusal> {
     let mut connection = Connection::open(path)?;
-    connection.busy_timeout(LOCK_WAIT)?;
+    settle(&connection)?;
     let journal: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-    connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;")?;
+    connection.execute_batch("PRAGMA synchronous = FULL;")?;
     let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
     if !journal.eq_ignore_ascii_case("wal") || synchronous < 2 {
         return Err(StoreRefusal::NotDurable);
@@ -82,8 +94,8 @@ pub(crate) fn open(path: &Path, tenant: &TenantId) -> Result<(Connection, Identi
 /// [`StoreRefusal`].
 pub(crate) fn open_read_only(path: &Path) -> Result<Connection, StoreRefusal> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    connection.busy_timeout(LOCK_WAIT)?;
-    connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;")?;
+    settle(&connection)?;
+    connection.execute_batch("PRAGMA query_only = ON;")?;
     Ok(connection)
 }
 

@@ -23,7 +23,7 @@ const KEY_LITERAL_BYTES: usize = 2 + 2 * STORE_KEY_BYTES + 1;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Prepared statements each connection keeps.
-const STATEMENTS_KEPT: usize = 64;
+const STATEMENTS_KEPT: usize = 128;
 
 /// SQLCipher writes warnings to standard error or the system log unless told not to.
 const SILENCE: &str = "PRAGMA cipher_log_level = NONE; PRAGMA cipher_log = off;";
@@ -78,6 +78,8 @@ impl KeyedConnection {
         let connection = Connection::open_with_flags(path, flags)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        // Else SQLite plans by what is bound, after `LIMIT` and beside partial indexes, and prepares anew with each binding.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         connection.execute_batch(SILENCE)?;

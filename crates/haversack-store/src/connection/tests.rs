@@ -164,6 +164,27 @@ fn every_connection_is_set_up_as_promised() {
 }
 
 #[test]
+fn a_statement_is_prepared_once_whatever_is_bound() {
+    let (_folder, connections) = store();
+    let statements = [
+        "UPDATE record SET row = row WHERE has_conflict = ?1",
+        "SELECT 1 FROM record WHERE collection > '' LIMIT ?1",
+    ];
+    for sql in statements {
+        for bound in [1, 0, 5] {
+            let prepared = connections.write(|tx| {
+                let mut statement = tx.prepare_cached(sql)?;
+                let mut rows = statement.query([bound])?;
+                assert!(rows.next()?.is_none());
+                drop(rows);
+                Ok(statement.get_status(rusqlite::StatementStatus::RePrepare))
+            });
+            assert_eq!(prepared.unwrap(), 0, "{sql}");
+        }
+    }
+}
+
+#[test]
 fn closing_leaves_the_database_whole_and_without_a_log() {
     let (folder, connections) = store();
     put(&connections, "kept", b"1").unwrap();
