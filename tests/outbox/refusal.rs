@@ -156,3 +156,41 @@ async fn nothing_is_declared_after_a_refused_change_set_and_what_is_unknown_is_n
     assert_eq!(device.sync().await.unsettled, 0);
     world.agrees_with(&[&device]).await;
 }
+
+/// Adds so many tags to a walk, from `first` on.
+async fn tag(
+    device: &Device,
+    walk: haversack::RecordId,
+    first: usize,
+    count: usize,
+) -> Result<(), haversack::Error> {
+    let changes = (first..first + count).fold(Changes::new(), |all, n| all.add("tags", &format!("tag {n}")));
+    device.store.collection("activity").edit(walk, changes).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_never_grows_past_its_limit_but_may_always_shrink() {
+    let world = World::start().await;
+    let (ola, kari) = (world.mentor("ola").await, world.mentor("kari").await);
+    let walk = ola.create("activity", Changes::new().set("title", "walk")).await;
+    ola.connect(world.address()).await;
+    ola.sync().await;
+    kari.connect(world.address()).await;
+    kari.sync().await;
+    tag(&ola, walk, 0, 100).await.expect("stored");
+    let refused = tag(&ola, walk, 100, 29).await.expect_err("129 elements");
+    assert!(refused.to_string().contains("more than 128 elements"), "{refused}");
+    kari.store.set_online(false).expect("open");
+    tag(&kari, walk, 200, 100).await.expect("her phone knows of no others");
+    ola.sync().await;
+    kari.store.set_online(true).expect("open");
+    kari.sync().await;
+    let [entry] = &kari.outbox().await[..] else { panic!("her edit came second and is kept") };
+    let told = rejection(&kari, entry.change_set.id).await;
+    assert_eq!((told.code, told.field.as_deref()), (Code::Limit, Some("activity.tags")));
+    kari.store.outbox().discard(entry.change_set.id).await.expect("rejected");
+    kari.edit("activity", walk, Changes::new().remove("tags", "tag 3")).await;
+    kari.sync().await;
+    ola.sync().await;
+    world.agrees_with(&[&ola, &kari]).await;
+}

@@ -289,6 +289,17 @@ fn a_value_of_another_kind_or_an_unknown_field_is_refused_by_the_schema() {
 }
 
 #[test]
+fn a_creation_that_names_no_schema_version_is_refused() {
+    let honest = freeze(&Document::empty(), 1, 0, &[change_set(1, true, vec![set_note("walk")])]);
+    assert!(admit_as(None, &honest[0], true, 1, Role::Mentor).is_ok());
+    let nameless = forged(&honest[0], |change| {
+        change.operations.retain(|op| op.key != automerge::legacy::Key::Map("_v".into()));
+    });
+    let refusal = admit_as(None, &nameless, true, 1, Role::Mentor).expect_err("refused");
+    assert!(matches!(refusal, AdmissionRefusal::Rejected(told) if told.code == Code::Malformed));
+}
+
+#[test]
 fn a_forged_delete_empties_no_register_past_the_rules() {
     use automerge::transaction::{CommitOptions, Transactable};
     use automerge::{ActorId, Automerge, ROOT};

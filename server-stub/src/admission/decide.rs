@@ -231,6 +231,14 @@ impl<'a> Deciding<'a, '_> {
                 AdmissionRefusal::Rejected(rejection) => Stop::Reject(rejection),
                 AdmissionRefusal::Missing(need) => self.blocked_or_held(part.record, need),
             })?;
+        let after = project(&admitted.document, collection);
+        let added_to = admitted.writes.iter().filter_map(|write| match write {
+            Write::Member { field, is_added: true, .. } => Some(field.as_str()),
+            _ => None,
+        });
+        if let Some(field) = after.overfull_set(added_to) {
+            return Err(Stop::Reject(Rejection::of(Code::Limit).at(name, field)));
+        }
         Ok(Some(Touched {
             id: part.record,
             collection_name: name.clone(),
@@ -238,7 +246,7 @@ impl<'a> Deciding<'a, '_> {
             epoch: part.epoch,
             server_id: known.map(|known| known.server_id.clone()),
             before: document.map(|document| project(document, collection)),
-            after: project(&admitted.document, collection),
+            after,
             document: admitted.document,
             saved: admitted.saved,
             writes: admitted.writes,

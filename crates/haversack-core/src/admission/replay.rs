@@ -215,12 +215,14 @@ impl OpReader<'_> {
     fn read(&self, change: &ExpandedChange) -> Result<Vec<Write>, AdmissionRefusal> {
         let mut writes = Vec::new();
         let mut registers: BTreeMap<&str, bool> = BTreeMap::new();
+        let mut is_versioned = false;
         for op in &change.operations {
             let OpKey::Map(key) = &op.key else { return Err(Code::Malformed.into()) };
             if op.obj != ObjectId::Root || op.insert {
                 return Err(Code::Malformed.into());
             }
             let Some(key) = Key::parse(key) else { return Err(Code::Schema.into()) };
+            is_versioned |= key == Key::Version;
             if let Key::Register(field) = key {
                 registers.insert(field, matches!(op.action, OpType::Put(_)));
             }
@@ -229,6 +231,7 @@ impl OpReader<'_> {
         // A register is never left deleted: that would empty it past every rule about clearing.
         match registers.into_iter().find(|(_, ends_put)| !ends_put) {
             Some((field, _)) => Err(at(Code::Schema, self.collection_name, field)),
+            None if self.creates && !is_versioned => Err(Code::Malformed.into()),
             None => Ok(writes),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::{ROOT, ReadDoc, ScalarValue};
+use haversack_protocol::limits::SET_ELEMENTS_MAX;
 use haversack_protocol::{ChangeHash, CollectionSchema, DeviceId, FieldKind};
 
 use super::change_set::{Intent, Part};
@@ -63,6 +64,13 @@ impl Row {
         let mut names: Vec<_> = own.chain(self.marks.keys()).map(String::as_str).collect();
         names.sort_unstable();
         names.into_iter().filter_map(|name| Some((name, self.effective(name)?)))
+    }
+
+    /// The first of these set fields that holds more elements than a set may. Ask for those an edit adds to: a set that
+    /// concurrent edits filled may still be emptied.
+    pub fn overfull_set<'f>(&self, mut added_to: impl Iterator<Item = &'f str>) -> Option<&'f str> {
+        let is_overfull = |field: &&str| matches!(self.fields.get(*field), Some(Value::Set(elements)) if elements.len() > SET_ELEMENTS_MAX);
+        added_to.find(is_overfull)
     }
 
     /// The row of a record that is just created: counters at zero, nothing else.

@@ -1,6 +1,6 @@
 //! Leasing a batch: pending entries are authored, and their bytes are stored before anything is sent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use haversack_core::outbox::{Entry, FreezeRefusal, Freezer, FrozenPart, Lane};
 use haversack_protocol::limits::BODY_COMPRESSED_BYTES_MAX;
@@ -65,11 +65,7 @@ pub(crate) fn lease_batch(
         room -= 1;
     }
     let mut freezer = Freezer::new(device, schema);
-    for order in choose(connection, room)? {
-        if outbox::needs(connection, order)?.iter().any(|need| held_back.contains(need)) {
-            held_back.insert(order);
-            continue;
-        }
+    for order in choose(connection, room, held_back)? {
         let entry = outbox::load(connection, order)?;
         match freeze(connection, &mut freezer, &entry)? {
             Ok(parts) => {
@@ -94,17 +90,30 @@ pub(crate) fn lease_batch(
     batch.close(connection)
 }
 
-/// Pending entries in the order they are to be authored: greatest priority first, but nothing before what it needs.
-fn choose(connection: &Connection, room: usize) -> Result<Vec<i64>, StoreError> {
+/// Pending entries in the order they are to be authored: greatest priority first, but nothing before what it needs, and
+/// nothing that needs what is held back.
+fn choose(
+    connection: &Connection,
+    room: usize,
+    mut held_back: BTreeSet<i64>,
+) -> Result<Vec<i64>, StoreError> {
     let mut chosen = Vec::new();
     let mut taken = BTreeSet::new();
+    let mut waiting: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
     for candidate in outbox::pending_orders(connection, i64::try_from(room).unwrap_or(i64::MAX))? {
         let mut open = vec![(candidate, false)];
         while let Some((order, is_ready)) = open.pop() {
-            if taken.contains(&order) {
+            if taken.contains(&order) || held_back.contains(&order) {
                 continue;
             }
             if is_ready {
+                if waiting
+                    .remove(&order)
+                    .is_some_and(|needs| needs.iter().any(|need| held_back.contains(need)))
+                {
+                    held_back.insert(order);
+                    continue;
+                }
                 taken.insert(order);
                 chosen.push(order);
                 if chosen.len() == room {
@@ -114,11 +123,13 @@ fn choose(connection: &Connection, room: usize) -> Result<Vec<i64>, StoreError> 
             }
             open.push((order, true));
             // Latest first on the stack, so that the earliest is chosen first.
-            for need in outbox::needs(connection, order)?.into_iter().rev() {
-                if !taken.contains(&need) && outbox::is_pending(connection, need)? {
-                    open.push((need, false));
+            let needs = outbox::needs(connection, order)?;
+            for need in needs.iter().rev() {
+                if !taken.contains(need) && outbox::is_pending(connection, *need)? {
+                    open.push((*need, false));
                 }
             }
+            waiting.insert(order, needs);
         }
     }
     Ok(chosen)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use haversack_core::id_map::{rewrite_change_set, rewrite_row};
 use haversack_core::outbox::{BaseHeads, EntryState};
-use haversack_core::{ChangeSet, EditRefusal, Part, Reference, Row, overlay};
+use haversack_core::{ChangeSet, EditRefusal, Intent, Part, Reference, Row, ValueRefusal, overlay};
 use haversack_protocol::limits::{CHANGE_BYTES_MAX, CHANGE_OPS_MAX, CHANGE_SET_BYTES_MAX};
 use haversack_protocol::{ChangeSetId, Code, RecordId, Rejection, Role, Schema};
 use rusqlite::Connection;
@@ -152,6 +152,14 @@ fn show(
         _ => return Err(EditRefusal::UnknownRecord(part.record).into()),
     };
     overlay(&mut row, part);
+    let added_to = part.intents.iter().filter_map(|intent| match intent {
+        Intent::Add { field, .. } => Some(field.as_str()),
+        _ => None,
+    });
+    if let Some(field) = row.overfull_set(added_to) {
+        let (collection, field) = (part.collection.clone(), field.to_owned());
+        return Err(EditRefusal::Value { collection, field, source: ValueRefusal::TooMany }.into());
+    }
     id_map::resolving(connection, |resolve| rewrite_row(&mut row, resolve))?;
     let found = FoundRow { collection: part.collection.clone(), row };
     record::save(connection, schema, part.record, &found, true)
