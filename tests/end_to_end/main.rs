@@ -8,3 +8,4 @@ mod input;
 mod pages;
 mod people;
 mod replies;
+mod typed;

@@ -20,6 +20,7 @@ pub use canonical::{StateDigest, canonical_record, shows_temporary_id};
 pub use override_mark::Mark;
 pub use record::{
     Authored, Candidate, ChangeSet, Document, DocumentRefusal, EditRefusal, Intent, Key, Part, Reference,
-    Row, RowRefusal, Value, ValueRefusal, check_value, overlay, project, value_from_json, value_to_json,
+    Row, RowRefusal, TypeRefusal, Value, ValueRefusal, check_value, difference, overlay, project, read_as,
+    value_from_json, value_to_json, written_by,
 };
 pub use rules::{Check, Evaluated, Rule, Rules, RulesRefusal};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use haversack_core::sync::{Input, Phase};
 use haversack_core::{Intent, Mark, Reference, Value};
-use haversack_protocol::RecordId;
+use haversack_protocol::{RecordId, Schema};
 use haversack_store::{
     FieldConflict, Notice, OutboxEntry, Query, Store, StoreError, StoredRecord, erase_store,
 };
@@ -44,7 +44,7 @@ pub enum SignOut {
 struct Shared {
     store: Mutex<Option<Arc<Store>>>,
     folder: PathBuf,
-    schema_version: u32,
+    schema: Arc<Schema>,
     commits: broadcast::Sender<()>,
     progress: watch::Receiver<Progress>,
     driver: mpsc::UnboundedSender<Message>,
@@ -63,7 +63,7 @@ impl Haversack {
     /// # Errors
     /// [`Error::Store`]: every row of the opening table has its own variant.
     pub async fn open(config: Config) -> Result<Self, Error> {
-        let (schema_version, folder) = (config.schema.version, config.folder.clone());
+        let (schema, folder) = (config.schema.clone(), config.folder.clone());
         let store =
             run_blocking(move || Store::open(&config.folder, config.schema, config.keys.as_ref())).await??;
         let store = Arc::new(store);
@@ -76,7 +76,7 @@ impl Haversack {
             shared: Arc::new(Shared {
                 store: Mutex::new(Some(store)),
                 folder,
-                schema_version,
+                schema,
                 commits,
                 progress,
                 driver,
@@ -97,7 +97,7 @@ impl Haversack {
     pub async fn transaction<T>(&self, work: impl FnOnce(&mut Transaction) -> T) -> Result<T, Error> {
         let mut transaction = Transaction::new();
         let answer = work(&mut transaction);
-        let change_set = transaction.into_change_set(self.shared.schema_version);
+        let change_set = transaction.into_change_set(self.shared.schema.version);
         let changed = self.with_store(move |store| store.local_write(change_set)).await?;
         self.committed(changed, true);
         Ok(answer)
@@ -312,8 +312,9 @@ impl Haversack {
         Ok(run_blocking(move || work(&store)).await??)
     }
 
-    pub(crate) fn schema_version(&self) -> u32 {
-        self.shared.schema_version
+    /// The schema it was opened with.
+    pub fn schema(&self) -> &Schema {
+        &self.shared.schema
     }
 
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<()> {

@@ -1,8 +1,8 @@
 //! One collection of records.
 
-use haversack_core::{Intent, Reference};
-use haversack_protocol::RecordId;
-use haversack_store::{Query, StoredRecord};
+use haversack_core::{EditRefusal, Intent, Reference};
+use haversack_protocol::{CollectionSchema, RecordId};
+use haversack_store::{Query, StoreError, StoredRecord};
 
 use crate::changes::{Changes, Transaction};
 use crate::client::Haversack;
@@ -68,6 +68,11 @@ impl Collection {
     /// [`Error::Store`], with `NotIndexed` for other fields.
     pub async fn list(&self, query: Query) -> Result<Vec<StoredRecord>, Error> {
         self.client.list(Query { collection: self.name.clone(), ..query }).await
+    }
+
+    pub(crate) fn known(&self) -> Result<&CollectionSchema, Error> {
+        let unknown = || StoreError::Edit(EditRefusal::UnknownCollection(self.name.clone()));
+        Ok(self.client.schema().collection(&self.name).ok_or_else(unknown)?)
     }
 
     /// Subscribes to the outcome of a query: once at the start, then once per commit that changes it.

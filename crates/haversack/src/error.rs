@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use haversack_core::EditRefusal;
+use haversack_core::{EditRefusal, TypeRefusal};
 use haversack_protocol::Code;
 use haversack_store::StoreError;
 
@@ -18,6 +18,9 @@ pub enum Error {
     /// The server could not be reached or understood.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// A record and a type of the app do not fit each other; nothing was stored.
+    #[error(transparent)]
+    Type(#[from] TypeRefusal),
     /// No server was connected.
     #[error("no server is connected; call connect first")]
     NotConnected,
@@ -65,7 +68,7 @@ impl Error {
             | Self::Transport(TransportError::Token | TransportError::OtherPrincipal)
             | Self::Unsynced { .. } => ErrorKind::Account,
             Self::Transport(_) | Self::Deadline => ErrorKind::Network,
-            Self::NotConnected => ErrorKind::Invalid,
+            Self::NotConnected | Self::Type(_) => ErrorKind::Invalid,
             Self::Closed => ErrorKind::Unavailable,
         }
     }

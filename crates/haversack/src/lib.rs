@@ -47,6 +47,7 @@ mod error;
 mod outbox;
 mod status;
 mod transport;
+mod typed;
 mod watch;
 
 pub use changes::{Changes, IntoValue, Transaction};
@@ -57,7 +58,7 @@ pub use error::{Error, ErrorKind};
 pub use haversack_core::outbox::EntryState;
 pub use haversack_core::sync::Phase;
 pub use haversack_core::{
-    Candidate, ChangeSet, EditRefusal, Intent, Mark, Part, Reference, Row, Value, ValueRefusal,
+    Candidate, ChangeSet, EditRefusal, Intent, Mark, Part, Reference, Row, TypeRefusal, Value, ValueRefusal,
 };
 pub use haversack_core::{value_from_json, value_to_json};
 pub use haversack_protocol::{
@@ -76,6 +77,7 @@ pub use status::{Status, StatusWatch, SyncReport};
 pub use transport::{
     ServerAddress, StaticToken, Token, TokenFuture, TokenProvider, TokenRefusal, TransportError,
 };
+pub use typed::Typed;
 pub use watch::Watch;
 
 /// The README's example, compiled.

@@ -77,7 +77,7 @@ impl Outbox {
     ) -> Result<T, Error> {
         let mut transaction = Transaction::new();
         let answer = work(&mut transaction);
-        let corrected = transaction.into_change_set(self.client.schema_version());
+        let corrected = transaction.into_change_set(self.client.schema().version);
         self.send_instead(vec![(id, corrected)]).await?;
         Ok(answer)
     }

@@ -6,9 +6,11 @@ pub(crate) mod field;
 mod json;
 pub(crate) mod key;
 pub(crate) mod projection;
+mod typed;
 
 pub use change_set::{ChangeSet, EditRefusal, Intent, Part};
 pub use document::{Authored, Document, DocumentRefusal};
 pub use field::{Reference, Value, ValueRefusal, check_value, value_from_json, value_to_json};
 pub use key::Key;
 pub use projection::{Candidate, Row, RowRefusal, overlay, project};
+pub use typed::{TypeRefusal, difference, read_as, written_by};
