@@ -204,6 +204,8 @@ fn store_code(error: &StoreError) -> &'static str {
         StoreError::NotSetAside(_) => "not-set-aside",
         StoreError::UnknownRecord(_) => "unknown-record",
         StoreError::NotIndexed { .. } => "not-indexed",
+        StoreError::NotSearched { .. } => "not-searched",
+        StoreError::SearchTooLong => "search-too-long",
         StoreError::OtherPrincipal => "other-principal",
         _ => "storage",
     }

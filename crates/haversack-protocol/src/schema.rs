@@ -98,6 +98,9 @@ pub struct FieldSchema {
     /// Can be filtered and sorted by; costs an index.
     #[serde(default)]
     pub indexed: bool,
+    /// Its words can be searched for; costs an index of words, several times the writing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub searched: bool,
     /// Greatest size of a text or bytes value, in bytes.
     #[serde(default)]
     pub max_bytes: Option<usize>,
@@ -119,6 +122,11 @@ pub struct FieldSchema {
     /// Roles that may write the field; empty means everyone who may write the collection.
     #[serde(default)]
     pub write: Vec<Role>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_false(truth: &bool) -> bool {
+    !truth
 }
 
 /// One collection of records.
@@ -271,6 +279,12 @@ impl Schema {
         if field.sensitive && field.indexed {
             return refuse("sensitive fields are never indexed");
         }
+        if field.sensitive && field.searched {
+            return refuse("sensitive fields are never searched");
+        }
+        if field.searched && field.kind != FieldKind::Text {
+            return refuse("only text is searched");
+        }
         if field.required && !field.kind.is_register() {
             return refuse("counters and sets are never required");
         }
@@ -306,6 +320,11 @@ impl CollectionSchema {
         allow(&self.write) && field.is_none_or(|field| allow(&field.write))
     }
 
+    /// Names of fields whose words can be searched for.
+    pub fn searched(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().filter(|(_, field)| field.searched).map(|(name, _)| name.as_str())
+    }
+
     /// Fields that hold references.
     pub fn references(&self) -> impl Iterator<Item = (&str, &FieldSchema)> {
         self.fields
@@ -337,6 +356,8 @@ mod tests {
     fn contradictions_and_typing_errors_are_refused() {
         for bad in [
             r#"{"kind":"reference"}"#,
+            r#"{"kind":"text","sensitive":true,"searched":true}"#,
+            r#"{"kind":"integer","searched":true}"#,
             r#"{"kind":"reference","target":"nowhere"}"#,
             r#"{"kind":"text","target":"visit"}"#,
             r#"{"kind":"text","sensitive":true,"indexed":true}"#,

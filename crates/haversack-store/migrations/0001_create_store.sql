@@ -9,7 +9,8 @@ CREATE TABLE meta (
 
 -- Rows: what apps read, filter and sort. Always rebuildable from documents and outbox.
 CREATE TABLE record (
-    id BLOB PRIMARY KEY NOT NULL CHECK (length(id) = 16),               -- record id
+    number INTEGER PRIMARY KEY NOT NULL,                                -- what indexes of words know it by
+    id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),                    -- record id
     collection TEXT NOT NULL,                                           -- collection it is in
     server_id TEXT,                                                     -- server id, once assigned; unique by id_map
     is_deleted INTEGER NOT NULL CHECK (is_deleted IN (0, 1)),           -- shown as deleted, restorable

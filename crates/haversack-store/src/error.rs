@@ -5,6 +5,7 @@ use std::io;
 use haversack_core::id_map::AssignmentRefusal;
 use haversack_core::outbox::FreezeRefusal;
 use haversack_core::{DocumentRefusal, EditRefusal};
+use haversack_protocol::limits::SEARCH_BYTES_MAX;
 use haversack_protocol::{ChangeSetId, RecordId};
 use rusqlite::ffi;
 
@@ -107,6 +108,15 @@ pub enum StoreError {
         /// Field.
         field: String,
     },
+    /// A collection none of whose fields is searched.
+    #[error("no field of collection {collection:?} is searched, so its words cannot be")]
+    NotSearched {
+        /// Collection.
+        collection: String,
+    },
+    /// More words than one search may ask for.
+    #[error("a search asks for at most {SEARCH_BYTES_MAX} bytes of words")]
+    SearchTooLong,
     /// A confirmed document cannot be read.
     #[error("record {record}: {source}")]
     Document {

@@ -223,9 +223,18 @@ impl Store {
     /// Lists records of a collection.
     ///
     /// # Errors
-    /// [`StoreError::NotIndexed`] for a field without an index, among others.
+    /// [`StoreError::NotIndexed`] for a field without an index, [`StoreError::NotSearched`] for a collection without
+    /// searched fields, among others.
     pub fn list(&self, query: &Query) -> Result<Vec<StoredRecord>, StoreError> {
         self.connections.read(|connection| query::list(connection, &self.schema, query))
+    }
+
+    /// Says how a listing will be found, a step a line.
+    ///
+    /// # Errors
+    /// Those of [`Store::list`].
+    pub fn explain(&self, query: &Query) -> Result<Vec<String>, StoreError> {
+        self.connections.read(|connection| query::explain(connection, &self.schema, query))
     }
 
     /// Counts the records a listing without limit and offset would return.

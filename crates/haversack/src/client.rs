@@ -125,6 +125,14 @@ impl Haversack {
         self.with_store(move |store| store.resolve(&name)).await
     }
 
+    /// Says how a listing will be found, a step a line, in the words of SQLite's planner.
+    ///
+    /// # Errors
+    /// Those of [`Haversack::list`].
+    pub async fn explain(&self, query: Query) -> Result<Vec<String>, Error> {
+        self.with_store(move |store| store.explain(&query)).await
+    }
+
     /// Lists records of the query's collection.
     ///
     /// # Errors

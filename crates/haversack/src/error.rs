@@ -118,7 +118,9 @@ fn store_kind(error: &StoreError) -> ErrorKind {
         | StoreError::UnknownChangeSet(_)
         | StoreError::NotSetAside(_)
         | StoreError::UnknownRecord(_)
-        | StoreError::NotIndexed { .. } => ErrorKind::Invalid,
+        | StoreError::NotIndexed { .. }
+        | StoreError::NotSearched { .. }
+        | StoreError::SearchTooLong => ErrorKind::Invalid,
         _ => ErrorKind::Storage,
     }
 }

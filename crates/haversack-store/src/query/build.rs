@@ -17,7 +17,15 @@ impl Query {
             limit: LIMIT_DEFAULT,
             offset: 0,
             with_deleted: false,
+            search: None,
         }
+    }
+
+    /// Only records in whose searched fields all these words occur, the last one as the beginning of a word.
+    #[must_use]
+    pub fn search(mut self, words: &str) -> Self {
+        self.search = Some(words.to_owned());
+        self
     }
 
     /// Only records whose indexed field compares so with the value shown.

@@ -1,7 +1,7 @@
 //! Reading records: one, or those of a collection by indexed fields.
 
 use haversack_core::{EditRefusal, Reference, Row, Value, ValueRefusal, value_to_json};
-use haversack_protocol::limits::LIST_LIMIT_MAX;
+use haversack_protocol::limits::{LIST_LIMIT_MAX, SEARCH_BYTES_MAX};
 use haversack_protocol::{CollectionSchema, FieldKind, FieldSchema, RecordId, Schema, ServerId};
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, params_from_iter};
@@ -94,6 +94,9 @@ pub struct Query {
     pub offset: u32,
     /// Include deleted records.
     pub with_deleted: bool,
+    /// Words that all occur in searched fields of a record, the last one as the beginning of a word; the best fit comes
+    /// first unless sorted.
+    pub search: Option<String>,
 }
 
 /// What of the columns of a listing each record needs. Greatest state of its entries: 4 rejected, 3 parked, 2 frozen, 1
@@ -193,6 +196,7 @@ fn listing(
     let collection = known(schema, query)?;
     let (condition, mut values) = condition(connection, collection, query)?;
     let order = match &query.sort {
+        None if query.search.is_some() => "fit, id".to_owned(),
         None => "id".to_owned(),
         Some((field, direction)) => {
             let kind = indexed(collection, query, field)?.kind;
@@ -200,7 +204,7 @@ fn listing(
             format!("{} {word}, id {word}", effective(kind, field))
         }
     };
-    let source = source(query);
+    let source = searched(collection, query, &mut values)?.unwrap_or_else(|| source(query));
     let sql = format!("SELECT {COLUMNS} FROM {source} WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?");
     values.push(Sql::Integer(i64::from(query.limit.min(LIST_LIMIT_MAX))));
     values.push(Sql::Integer(i64::from(query.offset)));
@@ -210,12 +214,62 @@ fn listing(
 /// Counts the records a listing without limit would return.
 pub(crate) fn count(connection: &Connection, schema: &Schema, query: &Query) -> Result<u64, StoreError> {
     let collection = known(schema, query)?;
-    let (condition, values) = condition(connection, collection, query)?;
-    let source = source(&Query { sort: None, ..query.clone() });
+    let (condition, mut values) = condition(connection, collection, query)?;
+    let unsorted = || source(&Query { sort: None, ..query.clone() });
+    let source = searched(collection, query, &mut values)?.unwrap_or_else(unsorted);
     let mut statement =
         connection.prepare_cached(&format!("SELECT count(*) FROM {source} WHERE {condition}"))?;
     let count: i64 = statement.query_row(params_from_iter(values), |row| row.get(0))?;
     Ok(count.cast_unsigned())
+}
+
+/// The index of words joined with what it finds; its value comes before those of the condition.
+fn searched(
+    collection: &CollectionSchema,
+    query: &Query,
+    values: &mut Vec<Sql>,
+) -> Result<Option<String>, StoreError> {
+    let Some(search) = &query.search else { return Ok(None) };
+    if collection.searched().next().is_none() {
+        return Err(StoreError::NotSearched { collection: query.collection.clone() });
+    }
+    if search.len() > SEARCH_BYTES_MAX {
+        return Err(StoreError::SearchTooLong);
+    }
+    values.insert(0, Sql::Text(phrases(search)));
+    let words = index::words(&query.collection);
+    Ok(Some(format!(
+        "(SELECT rowid AS found, rank AS fit FROM {words} WHERE {words} MATCH ?)
+         CROSS JOIN record ON record.number = found"
+    )))
+}
+
+/// The words as the index is asked for them: each between quotes, so that none is read as an operator. What holds no
+/// word finds nothing.
+fn phrases(search: &str) -> String {
+    let is_word = |letter: char| letter.is_alphanumeric() || UNICODE_MARKS.contains(&letter);
+    let words = search.split(|letter| !is_word(letter)).filter(|word| !word.is_empty());
+    let mut phrases: Vec<_> = words.map(|word| format!("\"{word}\"")).collect();
+    match phrases.last_mut() {
+        Some(last) => last.push('*'),
+        None => phrases.push("\"\"".to_owned()),
+    }
+    phrases.join(" ")
+}
+
+/// Combining marks: parts of a letter written apart from it.
+const UNICODE_MARKS: std::ops::RangeInclusive<char> = '\u{300}'..='\u{36f}';
+
+/// How a listing will be found, a step a line, in the words of SQLite's planner.
+pub(crate) fn explain(
+    connection: &Connection,
+    schema: &Schema,
+    query: &Query,
+) -> Result<Vec<String>, StoreError> {
+    let (sql, values) = listing(connection, schema, query)?;
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+    let steps = statement.query_map(params_from_iter(values), |row| row.get(3))?;
+    Ok(steps.collect::<Result<_, _>>()?)
 }
 
 /// The table with the index to walk: that of a field given exactly, else of the order, else of any condition. Named,
@@ -312,10 +366,7 @@ mod tests {
     use crate::query::index;
 
     fn plan_of(connection: &Connection, schema: &Schema, query: &Query) -> String {
-        let (sql, values) = listing(connection, schema, query).expect("a query");
-        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("prepares");
-        let steps = statement.query_map(params_from_iter(values), |row| row.get(3)).expect("explains");
-        steps.collect::<Result<Vec<String>, _>>().expect("reads").join("; ")
+        explain(connection, schema, query).expect("a query").join("; ")
     }
 
     fn opened() -> (Connection, Schema) {
@@ -339,6 +390,20 @@ mod tests {
             limit: 10,
             offset: 0,
             with_deleted: false,
+            search: None,
+        }
+    }
+
+    #[test]
+    fn words_are_asked_for_as_words_whatever_they_look_like() {
+        for (search, asked) in [
+            ("tur på Vålerenga", r#""tur" "på" "Vålerenga"*"#),
+            ("kari OR ola*", r#""kari" "OR" "ola"*"#),
+            ("\"NEAR(a, b)\" - field_0:x", r#""NEAR" "a" "b" "field" "0" "x"*"#),
+            ("e\u{301}te\u{301}", "\"e\u{301}te\u{301}\"*"),
+            (" \0 -- ' \u{1f600}", r#""""#),
+        ] {
+            assert_eq!(phrases(search), asked);
         }
     }
 

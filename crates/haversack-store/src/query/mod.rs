@@ -13,5 +13,5 @@ pub use outbox::{Counts, OutboxEntry};
 
 pub(crate) use conflict::conflicts;
 pub(crate) use digest::{digest_from_documents, digest_from_rows, stale_rows, temporary_ids};
-pub(crate) use list::{count, get, list, resolve};
+pub(crate) use list::{count, explain, get, list, resolve};
 pub(crate) use outbox::{counts, entries};

@@ -15,6 +15,7 @@ fn activities() -> Query {
         limit: 100,
         offset: 0,
         with_deleted: false,
+        search: None,
     }
 }
 

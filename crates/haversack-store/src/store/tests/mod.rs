@@ -4,6 +4,7 @@ mod foresight;
 mod law;
 mod list;
 mod parking;
+mod search;
 mod server;
 mod stories;
 mod tail;

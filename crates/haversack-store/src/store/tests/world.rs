@@ -23,6 +23,8 @@ pub(super) const SCHEMA: &str = r#"{"version": 1, "collections": {
         "minutes": {"kind": "integer", "indexed": true},
         "price": {"kind": "decimal", "indexed": true},
         "note": {"kind": "text"},
+        "remark": {"kind": "text", "searched": true},
+        "place": {"kind": "text", "searched": true},
         "calls": {"kind": "counter"},
         "tags": {"kind": "set"},
         "person": {"kind": "reference", "target": "person", "indexed": true}}},
