@@ -175,6 +175,8 @@ fn library_code(error: &Error) -> &'static str {
         Error::Deadline => "deadline",
         Error::Unsynced { .. } => "unsynced",
         Error::Closed => "closed",
+        Error::Panicked => "panicked",
+        Error::Type(_) => "type",
         _ => "failed",
     }
 }

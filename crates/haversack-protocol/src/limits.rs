@@ -76,6 +76,8 @@ pub const BACKOFF_BASE_MS: u64 = 500;
 pub const BACKOFF_MAX_MS: u64 = 5 * 60 * 1000;
 /// Longest `Retry-After` that is believed, in milliseconds.
 pub const RETRY_AFTER_MAX_MS: u64 = 60 * 60 * 1000;
+/// Time the app's token provider may take, in milliseconds: it may have to ask a server of its own, or a person.
+pub const TOKEN_WAIT_MAX_MS: u64 = 60 * 1000;
 /// Failures of the same batch without a verdict before it is split in halves.
 pub const FAILURES_BEFORE_SPLIT: u32 = 4;
 /// Failures of a change set alone, the server answering without it each time, before it is parked: half a minute.

@@ -98,8 +98,7 @@ impl Haversack {
         let mut transaction = Transaction::new();
         let answer = work(&mut transaction);
         let change_set = transaction.into_change_set(self.shared.schema.version);
-        let changed = self.with_store(move |store| store.local_write(change_set)).await?;
-        self.committed(changed, true);
+        self.commit(true, move |store| store.local_write(change_set)).await?;
         Ok(answer)
     }
 
@@ -260,15 +259,15 @@ impl Haversack {
             return Err(Error::Unsynced { count: unsynced.len() as u64 });
         }
         if mode == SignOut::Discard {
-            let (store, folder) = (self.take_store().await?, self.shared.folder.clone());
-            let lost = run_blocking(move || {
+            let folder = self.shared.folder.clone();
+            let erased = self.clone().end(move |store| {
                 let lost = store.outbox()?;
                 // What the log still holds goes with it.
                 let _ = store.close();
                 erase_store(&folder)?;
-                Ok::<_, StoreError>(lost)
+                Ok(lost)
             });
-            return Ok(lost.await??);
+            return erased.await;
         }
         self.send(Message::Disconnect)?;
         Ok(unsynced)
@@ -287,8 +286,20 @@ impl Haversack {
     /// # Errors
     /// [`Error::Closed`] when it already was.
     pub async fn close(self) -> Result<(), Error> {
-        let store = self.take_store().await?;
-        Ok(run_blocking(move || store.close()).await??)
+        self.end(Store::close).await
+    }
+
+    /// Ends delivery, then hands the store to its last piece of work. In a task of its own, which goes on to its end when the
+    /// caller stops waiting: half of it would leave a store nobody can close.
+    async fn end<T: Send + 'static>(
+        self,
+        work: impl FnOnce(Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let ending = tokio::spawn(async move {
+            let store = self.take_store().await?;
+            Ok(run_blocking(move || work(store)).await??)
+        });
+        ending.await.map_err(|_| Error::Panicked)?
     }
 
     /// Ends delivery and takes the store away from every clone, once the calls that still use it have ended.
@@ -329,15 +340,27 @@ impl Haversack {
         self.shared.commits.subscribe()
     }
 
-    /// Tells watchers and the driver about a commit; called after it, never before.
-    pub(crate) fn committed(&self, changed: BTreeSet<RecordId>, has_work: bool) {
-        if !changed.is_empty() {
-            // Nobody listening is fine.
-            let _ = self.shared.commits.send(());
-        }
-        if has_work {
-            let _ = self.send(Message::Input(Input::LocalWork));
-        }
+    /// Runs a unit of work that changes records. Watchers and the driver are told after the commit, and from inside: they
+    /// hear of it even when the caller has stopped waiting meanwhile.
+    pub(crate) async fn commit(
+        &self,
+        has_work: bool,
+        work: impl FnOnce(&Store) -> Result<BTreeSet<RecordId>, StoreError> + Send + 'static,
+    ) -> Result<(), Error> {
+        let (commits, driver) = (self.shared.commits.clone(), self.shared.driver.clone());
+        let told = move |store: &Store| {
+            let changed = work(store)?;
+            if !changed.is_empty() {
+                // Nobody listening is fine.
+                let _ = commits.send(());
+            }
+            if has_work {
+                // A store that is closing delivers at the next opening.
+                let _ = driver.send(Message::Input(Input::LocalWork));
+            }
+            Ok(())
+        };
+        self.with_store(told).await
     }
 
     fn send(&self, message: Message) -> Result<(), Error> {
@@ -350,9 +373,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs blocking work off the async threads; a panic inside is told as closed.
+/// Runs blocking work off the async threads, to its end also when nobody waits for it any more.
 pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Closed)
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| if error.is_panic() { Error::Panicked } else { Error::Closed })
 }

@@ -36,6 +36,9 @@ pub enum Error {
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
+    /// Something inside a call panicked: the library's own code, or the app's key provider.
+    #[error("the call failed inside and was rolled back; the store goes on")]
+    Panicked,
 }
 
 /// What kind of thing went wrong, for programs.
@@ -54,6 +57,8 @@ pub enum ErrorKind {
     Account,
     /// The store is closed or open elsewhere.
     Unavailable,
+    /// A defect; worth a report.
+    Internal,
 }
 
 impl Error {
@@ -70,6 +75,7 @@ impl Error {
             Self::Transport(_) | Self::Deadline => ErrorKind::Network,
             Self::NotConnected | Self::Type(_) => ErrorKind::Invalid,
             Self::Closed => ErrorKind::Unavailable,
+            Self::Panicked => ErrorKind::Internal,
         }
     }
 

@@ -87,14 +87,10 @@ impl Outbox {
     /// # Errors
     /// [`Error::Store`] when it is on its way.
     pub async fn discard(&self, id: ChangeSetId) -> Result<(), Error> {
-        let changed = self.client.with_store(move |store| store.discard(id)).await?;
-        self.client.committed(changed, false);
-        Ok(())
+        self.client.commit(false, move |store| store.discard(id)).await
     }
 
     async fn send_instead(&self, replaced: Vec<(ChangeSetId, ChangeSet)>) -> Result<(), Error> {
-        let changed = self.client.with_store(move |store| store.resubmit(replaced)).await?;
-        self.client.committed(changed, true);
-        Ok(())
+        self.client.commit(true, move |store| store.resubmit(replaced)).await
     }
 }

@@ -1,10 +1,14 @@
 //! The effects: registering, renewing a token, one exchange. The network is only ever awaited between transactions.
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
 
 use haversack_core::sync::{Failure, Input, Outcome, Sent};
-use haversack_protocol::limits::PAGE_BYTES_TARGET;
+use haversack_protocol::limits::{PAGE_BYTES_TARGET, TOKEN_WAIT_MAX_MS};
 use haversack_protocol::{
     ChangeSetId, Code, DeviceId, DeviceRequest, PrincipalId, ProtocolRange, RecordId, SyncRequest,
 };
@@ -13,7 +17,7 @@ use tokio::sync::broadcast;
 
 use crate::client::run_blocking;
 use crate::clock;
-use crate::transport::{Reply, Token, TokenProvider, Transport, TransportError};
+use crate::transport::{Reply, Token, TokenProvider, TokenRefusal, Transport, TransportError};
 
 /// What an effect came to.
 pub(crate) struct Done {
@@ -88,7 +92,9 @@ impl Link {
             return Ok(token);
         }
         let renew = self.with_state(|state| std::mem::take(&mut state.needs_renewal));
-        let token = self.tokens.token(renew).await.map_err(|_| TransportError::Token)?;
+        let patience = Duration::from_millis(TOKEN_WAIT_MAX_MS);
+        let answer = tokio::time::timeout(patience, asked(&*self.tokens, renew)).await;
+        let token = answer.ok().flatten().ok_or(TransportError::Token)?;
         self.with_state(|state| state.token = Some(token.clone()));
         Ok(token)
     }
@@ -277,6 +283,16 @@ impl Link {
         let store = self.store.clone();
         run_blocking(move || work(&store)).await.map_err(|_| TransportError::NotStored)
     }
+}
+
+/// Asks the app for a token. A provider that panics has none to give.
+async fn asked(tokens: &dyn TokenProvider, renew: bool) -> Option<Token> {
+    let mut asking = catch_unwind(AssertUnwindSafe(|| tokens.token(renew))).ok()?;
+    let polled = poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| asking.as_mut().poll(context)));
+        polled.unwrap_or(Poll::Ready(Err(TokenRefusal)))
+    });
+    polled.await.ok()
 }
 
 fn tell(commits: &broadcast::Sender<()>, changed: &BTreeSet<RecordId>) {

@@ -36,7 +36,8 @@ pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = Result<Token, TokenRefusa
 
 /// The app's side of signing in.
 pub trait TokenProvider: Send + Sync {
-    /// Gives the current token; a new one when `renew` says that the last was refused.
+    /// Gives the current token; a new one when `renew` says that the last was refused. One that panics or takes longer than
+    /// [`haversack_protocol::limits::TOKEN_WAIT_MAX_MS`] counts as having none: sync waits and asks again later.
     fn token(&self, renew: bool) -> TokenFuture<'_>;
 }
 
