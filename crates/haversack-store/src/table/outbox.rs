@@ -130,6 +130,15 @@ pub(crate) fn list(connection: &Connection) -> Result<Vec<Entry>, StoreError> {
     all(connection, &sql, [], read_encoded)?.into_iter().map(Encoded::decode).collect()
 }
 
+/// Entries of the tail that touch the record, in order.
+pub(crate) fn in_tail_of(connection: &Connection, record: RecordId) -> Result<Vec<Entry>, StoreError> {
+    let sql = "SELECT entry_order, priority, 'pending', body, base, NULL, 0, NULL, NULL FROM outbox_tail
+               ORDER BY entry_order";
+    let entries = all(connection, sql, [], read_encoded)?.into_iter().map(Encoded::decode);
+    let touches = |entry: &Entry| entry.change_set.parts.iter().any(|part| part.record == record);
+    entries.filter(|entry| entry.as_ref().map_or(true, touches)).collect()
+}
+
 /// Live entries that touch the record, in order, without their frozen parts.
 pub(crate) fn live_of(connection: &Connection, record: RecordId) -> Result<Vec<Entry>, StoreError> {
     let sql = format!(
