@@ -49,8 +49,14 @@ fn entry(n: u16, creates: bool, intents: Vec<Intent>, on: &Document) -> Entry {
     }
 }
 
+/// Edits of one author that a law looks at: enough for every kind to meet itself twice.
+const EDITS_MAX: usize = 24;
+
 fn entries(on: &Document, edits: &[Edit], first: u16) -> Vec<Entry> {
-    (first..).zip(edits).map(|(n, edit)| entry(n, false, vec![edit.0.clone()], on)).collect()
+    (first..)
+        .zip(edits.iter().take(EDITS_MAX))
+        .map(|(n, edit)| entry(n, false, vec![edit.0.clone()], on))
+        .collect()
 }
 
 fn author(on: &Document, who: u8, entries: &[Entry]) -> Vec<Vec<u8>> {

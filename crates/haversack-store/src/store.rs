@@ -16,7 +16,7 @@ use crate::connection::Connections;
 use crate::open::open_store;
 use crate::query::{self, Counts, FieldConflict, HistoryEntry, OutboxEntry, Query, StoredRecord};
 use crate::table::notice::{self, Notice};
-use crate::table::{document, id_map, meta, outbox, tail};
+use crate::table::{document, id_map, meta, outbox, quarantine, tail};
 use crate::unit_of_work::{self, AppliedPage, Identity, Leased};
 use crate::{KeyProvider, StoreError};
 
@@ -288,6 +288,14 @@ impl Store {
     /// [`StoreError`].
     pub fn records_without_row(&self) -> Result<u64, StoreError> {
         self.connections.read(document::without_row)
+    }
+
+    /// Number of changes in quarantine, by record: nothing shows what they hold.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn quarantined(&self) -> Result<BTreeMap<RecordId, u64>, StoreError> {
+        self.connections.read(quarantine::counts)
     }
 
     /// A record and every record that refers to it, directly or through others; in the outbox, too.

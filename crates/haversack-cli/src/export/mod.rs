@@ -27,10 +27,10 @@ const RECORDS_AT_A_TIME: u32 = 128;
 /// What to export, and where to.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "One JSON object a line: first `export`, then each `record`,
-each refused or parked `outbox` entry, last `end` with counts; a
-file without `end` is not whole. --subject takes the record and
-all that refers to it, directly or through others, and of
-anybody else's records the ids only.
+each refused or parked `outbox` entry, last `end` with
+counts; a file without `end` is not whole. --subject takes
+the record and all that refers to it, directly or through
+others, and of anybody else's records the ids only.
 
 Examples:
   haversack export --output all.jsonl
@@ -67,6 +67,7 @@ struct Counts {
     outbox: u64,
     sensitive_hidden: u64,
     without_schema: u64,
+    quarantined: u64,
 }
 
 /// Exports records.
@@ -82,15 +83,14 @@ pub(crate) async fn run(session: &Session, arguments: ExportArguments) -> Result
         }
         None => None,
     };
+    let unread = unread(session, whose.as_ref()).await?;
     let mut export = Export {
         shown: Shown { session, with_sensitive: arguments.show_sensitive },
         with_history: arguments.history || subject.is_some(),
         target: Target::open(arguments.output.as_deref())?,
-        counts: Counts::default(),
+        counts: unread,
         progress: Progress::of("records", session.screen),
     };
-    // Whether one of them refers to a subject cannot be told, either.
-    export.counts.without_schema = session.store.with_store(|store| store.records_without_row()).await?;
     export.begin(subject.as_ref())?;
     match &whose {
         Some(records) => export.some(records).await?,
@@ -100,6 +100,16 @@ pub(crate) async fn run(session: &Session, arguments: ExportArguments) -> Result
     let counts = export.end()?;
     tell(session, &arguments, counts)?;
     Ok(Exit::Done)
+}
+
+/// Counts what this library cannot read and no export holds. Whether a record of a collection the schema does not have
+/// refers to a subject cannot be told, so it counts.
+async fn unread(session: &Session, whose: Option<&BTreeSet<RecordId>>) -> Result<Counts, Failure> {
+    let read = |store: &haversack::Store| Ok((store.records_without_row()?, store.quarantined()?));
+    let (without_schema, quarantined) = session.store.with_store(read).await?;
+    let concerns = |record: &RecordId| whose.is_none_or(|whose| whose.contains(record));
+    let quarantined = quarantined.iter().filter(|(record, _)| concerns(record)).map(|(_, count)| count).sum();
+    Ok(Counts { without_schema, quarantined, ..Counts::default() })
 }
 
 impl Export<'_> {
@@ -203,7 +213,8 @@ fn counts_json(counts: Counts) -> Json {
         "outbox": counts.outbox,
         "sensitive_hidden": counts.sensitive_hidden,
         "records_without_schema": counts.without_schema,
-        "is_complete": counts.sensitive_hidden == 0 && counts.without_schema == 0,
+        "changes_quarantined": counts.quarantined,
+        "is_complete": counts.sensitive_hidden + counts.without_schema + counts.quarantined == 0,
     })
 }
 
@@ -230,6 +241,10 @@ fn tell(session: &Session, arguments: &ExportArguments, counts: Counts) -> Resul
     if counts.without_schema > 0 {
         let count = counts.without_schema;
         missing.push(format!("{count} records are of collections this schema does not have"));
+    }
+    if counts.quarantined > 0 {
+        missing
+            .push(format!("{} changes are in quarantine; no version here can read them", counts.quarantined));
     }
     for text in missing {
         // Nobody reading it is fine: the last line of the export says it, too.

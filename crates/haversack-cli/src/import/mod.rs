@@ -32,14 +32,15 @@ const ELEMENTS_APART: char = ';';
 
 /// What to import, and as what.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "JSON lines: one object a line, fields by name, values as `get
---json` shows them. CSV: a header row names fields; elements of
-a set stand apart by `;`. An empty cell or null is no value.
+#[command(after_help = "JSON lines: one object a line, fields by name, values as
+`get --json` shows them. CSV: a header row names fields;
+elements of a set stand apart by `;`. An empty cell or null
+is no value.
 
-Import the same file again as often as you like: a line's record
-id follows from the import's name and its key, or all it says, so
-nothing is created twice. A refused line is named, the rest goes
-on; correct it and import again.
+Import the same file again as often as you like: a line's
+record id follows from the import's name and its key, or all
+it says, so nothing is created twice. A refused line is
+named, the rest goes on; correct it and import again.
 
 Examples:
   haversack import contact contacts.csv --key customer_number

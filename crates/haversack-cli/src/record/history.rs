@@ -17,9 +17,9 @@ const WHOLE_RECORD: &str = "(record)";
 /// Which record, and which field of it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Every write that was ever accepted, in causal order, with
-what became of it: shown, replaced by a later write, beaten by
-a concurrent one, or shadowed by an override mark. What waits on
-this device comes last.
+what became of it: shown, replaced by a later write, beaten
+by a concurrent one, or shadowed by an override mark. What
+waits on this device comes last.
 
 Examples:
   haversack history ACT-000017 minutes

@@ -18,8 +18,8 @@ const VALUE_CHARS_MAX: usize = 80;
 
 /// Which field.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The value shown and the reason, every concurrent value, the
-override mark, and what waits on this device.
+#[command(after_help = "The value shown and the reason, every concurrent value,
+the override mark, and what waits on this device.
 
 Example:
   haversack why ACT-000017 minutes")]

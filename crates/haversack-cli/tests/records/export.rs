@@ -56,6 +56,9 @@ fn a_subject_s_export_holds_all_that_refers_to_it_with_refused_edits_and_nobody_
     // Refused by a rule: one edit of the subject's, one of the other one's.
     place.says("kari", &["edit", "CON-000001", "minutes=901", "phone=01210288"]);
     place.says("kari", &["edit", "CON-000002", "minutes=902"]);
+    // Two that never came to be: a friend of the subject's whom a rule refused, and a visit that fell with her.
+    let friend = place.create("kari", &["contact", "name=Eva Avvist", "minutes=903", "friend=CON-000001"]);
+    place.create("kari", &["visit", &format!("contact={friend}"), "note=besøk som falt"]);
     place.sync(&serving, &["kari"]);
 
     let output = place.run("kari", &["export", "--subject", "CON-000001", "--show-sensitive"]);
@@ -67,9 +70,12 @@ fn a_subject_s_export_holds_all_that_refers_to_it_with_refused_edits_and_nobody_
     assert_eq!((names.len(), visits), (3, 1), "{names:?}");
     assert!(of_kind(&told, "record").iter().all(|line| line["history"].is_array()));
     let refused = of_kind(&told, "outbox");
-    assert_eq!(refused.len(), 1);
+    assert_eq!(refused.len(), 3);
     assert_eq!(refused[0]["rejection"]["rule"], "minutes-within-a-day");
-    assert!(said.contains("01210288") && said.contains("901"), "the refused input is the subject's");
+    assert!(
+        ["01210288", "901", "Eva Avvist", "besøk som falt"].iter().all(|input| said.contains(input)),
+        "the refused input is the subject's"
+    );
     for other in ["Per Annen", "01210299", "den andre", "902"] {
         assert!(!said.contains(other), "{other} is somebody else's");
     }
