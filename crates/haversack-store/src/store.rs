@@ -314,6 +314,14 @@ impl Store {
         self.connections.read(query::entries)
     }
 
+    /// The rejected and parked entries of the outbox, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_aside(&self) -> Result<Vec<OutboxEntry>, StoreError> {
+        self.connections.read(query::set_aside)
+    }
+
     /// Notices nobody acknowledged yet, oldest first.
     ///
     /// # Errors

@@ -172,9 +172,9 @@ impl Export<'_> {
     async fn outbox(&mut self, whose: Option<&BTreeSet<RecordId>>) -> Result<(), Failure> {
         let is_told = |record: RecordId| whose.is_none_or(|whose| whose.contains(&record));
         let session = self.shown.session;
-        for entry in session.store.outbox().list().await? {
+        for entry in session.store.outbox().set_aside().await? {
             let concerns = entry.change_set.parts.iter().any(|part| is_told(part.record));
-            if entry.state.set_aside().is_none() || !concerns {
+            if !concerns {
                 continue;
             }
             let mut line = whole_json(session, &entry, self.shown.with_sensitive, is_told);

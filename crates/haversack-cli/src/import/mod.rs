@@ -175,9 +175,8 @@ fn open(arguments: &ImportArguments) -> Result<(Box<dyn BufRead>, String, Format
 
 /// Records whose creation was refused or parked: their input waits in the outbox, and is not made a second time.
 async fn set_aside(session: &Session) -> Result<BTreeSet<RecordId>, Failure> {
-    let entries = session.store.outbox().list().await?;
-    let set_aside = entries.iter().filter(|entry| entry.state.set_aside().is_some());
-    Ok(set_aside.flat_map(|entry| entry.change_set.created()).collect())
+    let entries = session.store.outbox().set_aside().await?;
+    Ok(entries.iter().flat_map(|entry| entry.change_set.created()).collect())
 }
 
 impl Import<'_> {

@@ -133,7 +133,9 @@ impl Shown<'_> {
 
 /// Who wrote it, as far as known.
 pub(crate) fn author(entry: &HistoryEntry) -> String {
-    let who = entry.principal.as_ref().map_or("unknown", |principal| principal.as_str());
+    // A store that was never bound does not know its own person's name.
+    let nobody = if matches!(entry.origin, Origin::Waiting { .. }) { "you" } else { "unknown" };
+    let who = entry.principal.as_ref().map_or(nobody, |principal| principal.as_str());
     let rewritten = matches!(entry.origin, Origin::Accepted { is_rewrite: true, .. });
     let device = entry.device.map(|device| format!(", device {device}")).unwrap_or_default();
     format!("{who}{device}{}", if rewritten { ", put under its server id" } else { "" })

@@ -50,14 +50,13 @@ pub(crate) async fn run(session: &Session, arguments: WhyArguments) -> Result<Ex
     kind_of((&found.collection, session.collection(&found.collection)?), &field)?;
     let conflicts = session.store.conflicts(found.record).await?;
     let candidates = conflicts.into_iter().find(|conflict| conflict.field == field);
-    let outbox = session.store.outbox().list().await?;
-    let set_aside = outbox.iter().filter(|entry| entry.state.set_aside().is_some());
+    let set_aside = session.store.outbox().set_aside().await?;
     let touches = |entry: &&haversack::OutboxEntry| {
         let parts = entry.change_set.parts.iter().filter(|part| part.record == found.record);
         parts.flat_map(|part| &part.intents).any(|intent| intent.field() == Some(field.as_str()))
     };
     let known = Known {
-        set_aside: set_aside.filter(touches).count(),
+        set_aside: set_aside.iter().filter(touches).count(),
         history: session.store.history(found.record, &field).await?,
         candidates: candidates.map(|conflict| conflict.candidates).unwrap_or_default(),
         shown: Shown { session, with_sensitive: show_sensitive },

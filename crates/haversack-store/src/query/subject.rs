@@ -28,12 +28,12 @@ pub(crate) fn subject(
     record::each(connection, schema, |found| {
         references(&found.row).try_for_each(|reference| enter(found.record, reference))
     })?;
-    for entry in outbox::list(connection)? {
-        for part in &entry.change_set.parts {
+    outbox::each(connection, |entry| {
+        entry.change_set.parts.iter().try_for_each(|part| {
             let mut references = part.intents.iter().filter_map(reference_of);
-            references.try_for_each(|reference| enter(part.record, reference))?;
-        }
-    }
+            references.try_for_each(|reference| enter(part.record, reference))
+        })
+    })?;
     let (mut found, mut open) = (BTreeSet::from([record]), vec![record]);
     while let Some(target) = open.pop() {
         let from = referring.remove(&target).unwrap_or_default();
