@@ -166,3 +166,45 @@ fn skew_text(skew_ms: Option<i64>) -> String {
         _ => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use haversack::{ChangeSetId, RecordId, RecordState, Row, UnixMillis};
+
+    fn waiting(field: &str, standing: Standing) -> HistoryEntry {
+        let change_set = ChangeSetId::from_bytes([1; 16]);
+        HistoryEntry {
+            write: Write::Register { field: field.into(), value: Some(Value::Integer(7)) },
+            standing,
+            origin: Origin::Waiting { change_set, at: UnixMillis(5), is_sending: false },
+            principal: None,
+            device: None,
+            at: Some(UnixMillis(5)),
+            skew_ms: None,
+            position: None,
+        }
+    }
+
+    #[test]
+    fn the_last_waiting_value_of_a_field_that_will_be_shadowed_is_told_as_such_and_no_other() {
+        let row = Row { shadowed: ["minutes".to_owned()].into(), ..Row::default() };
+        let (record, collection, state) =
+            (RecordId::from_bytes([1; 16]), "visit".to_owned(), RecordState::Pending);
+        let found = StoredRecord { record, server_id: None, collection, row, state };
+        let last = waiting("minutes", Standing::Shown);
+        assert!(will_be_shadowed(&found, &last));
+        assert!(place(&found, &last).contains("will be shadowed"), "{}", place(&found, &last));
+        for other in [waiting("minutes", Standing::Replaced), waiting("note", Standing::Shown)] {
+            assert!(!will_be_shadowed(&found, &other));
+            assert!(!place(&found, &other).contains("shadowed"));
+        }
+    }
+
+    #[test]
+    fn a_clock_is_told_only_where_it_was_wrong() {
+        assert_eq!([None, Some(999), Some(-999)].map(skew_text), ["", "", ""].map(str::to_owned));
+        assert_eq!(skew_text(Some(61_000)), " (its clock 61 s behind the server's)");
+        assert_eq!(skew_text(Some(-2_500)), " (its clock 2 s ahead of the server's)");
+    }
+}
