@@ -1,7 +1,8 @@
 //! Stories of several people: overrides, conflicts, watching, and whose store it is.
 
 use haversack::{
-    Changes, Error, NoticeKind, Phase, PrincipalId, Query, RecordId, StoreError, TransportError, Value,
+    Changes, Error, NoticeKind, Origin, Phase, PrincipalId, Query, RecordId, Standing, StoreError,
+    TransportError, Value,
 };
 use haversack_tests::{Device, Tokens, World, text};
 
@@ -90,6 +91,32 @@ async fn a_conflict_names_author_device_time_and_what_is_shown_and_an_ordinary_e
         assert_eq!(shown(device, record).await, Some(text("both")));
     }
     world.agrees_with(&[&ola, &kari]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_of_a_field_is_one_and_the_same_for_everybody_and_ends_with_what_waits() {
+    let world = World::start().await;
+    let (ola, siv) = (world.mentor("ola").await, world.coordinator("siv").await);
+    let record = sharing(&world, &[&ola, &siv]).await;
+    note(&ola, record, "mine").await;
+    siv.store.override_field(record, "note", Some(text("set right")), "heard it").await.expect("stored");
+    meet(&[&ola, &siv]).await;
+    siv.store.release_override(record, "note").await.expect("stored");
+    meet(&[&siv, &ola]).await;
+    let told = ola.store.history(record, "note").await.expect("listed");
+    assert_eq!(told, siv.store.history(record, "note").await.expect("listed"));
+    let who: Vec<_> =
+        told.iter().map(|entry| entry.principal.as_ref().map_or("", PrincipalId::as_str)).collect();
+    assert_eq!(who, ["ola", "ola", "siv", "siv"]);
+    let standings: Vec<_> = told.iter().map(|entry| entry.standing).collect();
+    assert_eq!(standings, [Standing::Replaced, Standing::Shown, Standing::Replaced, Standing::Shown]);
+    note(&ola, record, "after all").await;
+    let waiting = ola.store.history(record, "note").await.expect("listed").pop().expect("one");
+    assert!(matches!(waiting.origin, Origin::Waiting { .. }), "{waiting:?}");
+    assert_eq!(waiting.principal, PrincipalId::new("ola").ok());
+    assert!(ola.store.record_history(record).await.expect("listed").len() > told.len() + 1, "the title, too");
+    let unknown = ola.store.history(record, "weather").await.expect_err("no such field");
+    assert_eq!(unknown.kind(), haversack::ErrorKind::Invalid);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,8 @@ use serde_json::json;
 
 use crate::demo::DemoArguments;
 use crate::exit::Exit;
+use crate::export::ExportArguments;
+use crate::import::ImportArguments;
 use crate::inspect::InspectArguments;
 use crate::notices::NoticesArguments;
 use crate::outbox::OutboxArguments;
@@ -17,9 +19,11 @@ use crate::record::conflicts::ConflictsArguments;
 use crate::record::create::CreateArguments;
 use crate::record::edit::{EditArguments, NameArguments};
 use crate::record::get::GetArguments;
+use crate::record::history::HistoryArguments;
 use crate::record::list::ListArguments;
 use crate::record::mark::{OverrideArguments, ReleaseArguments};
 use crate::record::watch::WatchArguments;
+use crate::record::why::WhyArguments;
 use crate::serve::ServeArguments;
 use crate::sync::SyncArguments;
 
@@ -79,6 +83,10 @@ pub(crate) enum Command {
     Release(ReleaseArguments),
     /// Show concurrent values and why they lost.
     Conflicts(ConflictsArguments),
+    /// Show every write of a field or record.
+    History(HistoryArguments),
+    /// Show why a field shows what it shows.
+    Why(WhyArguments),
     /// Show or acknowledge notices.
     Notices(NoticesArguments),
     /// Show, retry or discard unsent and refused edits.
@@ -87,6 +95,10 @@ pub(crate) enum Command {
     Sync(SyncArguments),
     /// Check a store and show what it is, never values.
     Inspect(InspectArguments),
+    /// Write all records as JSON lines, or one person's.
+    Export(ExportArguments),
+    /// Create records from JSON lines or CSV.
+    Import(ImportArguments),
     /// One phone of the demo.
     #[command(name = "__phone", hide = true)]
     Phone,
@@ -99,9 +111,10 @@ pub(crate) enum Command {
 const GROUPS: &[(&str, &[&str])] = &[
     ("Try it", &["demo", "serve"]),
     ("Write records", &["create", "edit", "delete", "restore"]),
-    ("Read records", &["get", "list", "watch"]),
+    ("Read records", &["get", "list", "watch", "history", "why"]),
     ("Coordinate", &["override", "release", "conflicts"]),
     ("Find the way home", &["sync", "outbox", "notices"]),
+    ("Bring in, take out", &["import", "export"]),
     ("Look after a store", &["inspect"]),
 ];
 

@@ -26,11 +26,13 @@ pub(crate) enum Exit {
     Account,
     /// The store is open elsewhere.
     OpenElsewhere,
+    /// Some of an import was refused, the rest was done.
+    Partly,
 }
 
 impl Exit {
     /// Every way to end, in the order of the codes.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Done,
         Self::Failed,
         Self::Usage,
@@ -40,6 +42,7 @@ impl Exit {
         Self::Network,
         Self::Account,
         Self::OpenElsewhere,
+        Self::Partly,
     ];
 
     /// The number the shell sees.
@@ -54,6 +57,7 @@ impl Exit {
             Self::Network => 6,
             Self::Account => 7,
             Self::OpenElsewhere => 8,
+            Self::Partly => 9,
         }
     }
 
@@ -68,6 +72,7 @@ impl Exit {
             Self::Network => "network or server; try again later",
             Self::Account => "account, or work not at the server yet",
             Self::OpenElsewhere => "the store is open elsewhere",
+            Self::Partly => "done in part: lines of an import were refused",
         }
     }
 

@@ -213,7 +213,8 @@ fn store_code(error: &StoreError) -> &'static str {
     }
 }
 
-fn edit_code(refusal: &EditRefusal) -> &'static str {
+/// A stable word for the refusal of an edit.
+pub(crate) fn edit_code(refusal: &EditRefusal) -> &'static str {
     match refusal {
         EditRefusal::UnknownCollection(_) => "unknown-collection",
         EditRefusal::UnknownField { .. } => "unknown-field",

@@ -6,12 +6,15 @@
 mod arguments;
 mod demo;
 mod exit;
+mod export;
 mod failure;
+mod import;
 mod inspect;
 mod keys;
 mod notices;
 mod outbox;
 mod present;
+mod progress;
 mod record;
 mod serve;
 mod session;
@@ -66,10 +69,14 @@ async fn work(session: &Session, command: Command) -> Result<Exit, Failure> {
         Command::Override(arguments) => record::mark::put(session, arguments).await,
         Command::Release(arguments) => record::mark::release(session, arguments).await,
         Command::Conflicts(arguments) => record::conflicts::run(session, arguments).await,
+        Command::History(arguments) => record::history::run(session, arguments).await,
+        Command::Why(arguments) => record::why::run(session, arguments).await,
         Command::Notices(arguments) => notices::run(session, arguments).await,
         Command::Outbox(arguments) => outbox::run(session, arguments).await,
         Command::Sync(arguments) => sync::run(session, arguments).await,
         Command::Inspect(arguments) => inspect::run(session, arguments).await,
+        Command::Export(arguments) => export::run(session, arguments).await,
+        Command::Import(arguments) => import::run(session, arguments).await,
         Command::Demo(_) | Command::Serve(_) | Command::Phone | Command::Server(_) => Ok(Exit::Done),
     }
 }

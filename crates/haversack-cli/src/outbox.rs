@@ -1,6 +1,8 @@
 //! `haversack outbox`.
 
-use haversack::{ChangeSetId, EntryState, Intent, OutboxEntry, Part, StoreError, Value, value_to_json};
+use haversack::{
+    ChangeSetId, EntryState, Intent, OutboxEntry, Part, RecordId, StoreError, Value, value_to_json,
+};
 use serde_json::{Value as Json, json};
 
 use crate::exit::Exit;
@@ -100,16 +102,7 @@ fn list(session: &Session, entries: &[OutboxEntry]) -> Result<(), Failure> {
 fn show(session: &Session, entry: &OutboxEntry, with_sensitive: bool) -> Result<(), Failure> {
     let screen = session.screen;
     if screen.is_json {
-        let mut json = to_json(entry);
-        let intents = |part: &Part| -> Vec<Json> {
-            part.intents.iter().map(|intent| intent_json(session, part, intent, with_sensitive)).collect()
-        };
-        for (part, json) in
-            entry.change_set.parts.iter().zip(json["parts"].as_array_mut().into_iter().flatten())
-        {
-            json["intents"] = Json::Array(intents(part));
-        }
-        return Ok(screen.json(&json)?);
+        return Ok(screen.json(&whole_json(session, entry, with_sensitive, |_| true))?);
     }
     show_entry(session, entry)?;
     for part in &entry.change_set.parts {
@@ -125,6 +118,22 @@ fn show(session: &Session, entry: &OutboxEntry, with_sensitive: bool) -> Result<
         screen.pairs(&part.intents.iter().map(row).collect::<Vec<_>>())?;
     }
     Ok(())
+}
+
+/// An entry for programs, with what its parts do where `is_told` says so of their record.
+pub(crate) fn whole_json(
+    session: &Session,
+    entry: &OutboxEntry,
+    with_sensitive: bool,
+    is_told: impl Fn(RecordId) -> bool,
+) -> Json {
+    let mut json = to_json(entry);
+    let parts = entry.change_set.parts.iter().zip(json["parts"].as_array_mut().into_iter().flatten());
+    for (part, json) in parts.filter(|(part, _)| is_told(part.record)) {
+        let intents = part.intents.iter().map(|intent| intent_json(session, part, intent, with_sensitive));
+        json["intents"] = Json::Array(intents.collect());
+    }
+    json
 }
 
 fn show_entry(session: &Session, entry: &OutboxEntry) -> Result<(), Failure> {
@@ -228,10 +237,15 @@ fn intent_json(session: &Session, part: &Part, intent: &Intent, with_sensitive: 
     let (operation, value) = operation(intent);
     let is_hidden = is_hidden(session, part, intent, with_sensitive);
     let value = value.filter(|_| !is_hidden);
+    let reason = match intent {
+        Intent::Override { mark, .. } if !is_hidden => Some(&mark.reason),
+        _ => None,
+    };
     json!({
         "field": intent.field(),
         "operation": operation,
         "value": value.as_ref().map(value_to_json),
+        "reason": reason,
         "sensitive_hidden": is_hidden,
     })
 }

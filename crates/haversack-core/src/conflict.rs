@@ -29,11 +29,21 @@ pub(crate) struct Concurrent {
 impl Concurrent {
     /// The device whose user chose the value.
     pub(crate) fn device(&self) -> DeviceId {
-        let mut bytes = [0u8; 8];
-        let given = &self.rank.1[..self.rank.1.len().min(8)];
-        bytes[..given.len()].copy_from_slice(given);
-        DeviceId::from_bytes(bytes)
+        device_of(&self.rank.1)
     }
+}
+
+fn device_of(actor: &[u8]) -> DeviceId {
+    let mut bytes = [0u8; 8];
+    let given = &actor[..actor.len().min(8)];
+    bytes[..given.len()].copy_from_slice(given);
+    DeviceId::from_bytes(bytes)
+}
+
+/// The device whose user chose what an operation wrote, and whether it is the server's rewrite of that choice.
+pub(crate) fn author_of(counter: u64, actor: &[u8]) -> (DeviceId, bool) {
+    let ((_, chosen_by), is_rewrite) = rank_of(counter, actor);
+    (device_of(&chosen_by), is_rewrite)
 }
 
 /// Actor of the server's rewrite of the write (`counter`, `actor`).

@@ -6,6 +6,7 @@
 mod admission;
 mod canonical;
 mod conflict;
+mod history;
 pub mod id_map;
 pub mod outbox;
 mod override_mark;
@@ -17,6 +18,7 @@ pub use admission::{
     AdmissionRefusal, Admitted, Author, ChunkHeader, GateRefusal, Write, admit, admit_from_server, inspect,
 };
 pub use canonical::{StateDigest, canonical_record, shows_temporary_id};
+pub use history::{Origin, PastWrite, Standing, history};
 pub use override_mark::Mark;
 pub use record::{
     Authored, Candidate, ChangeSet, Document, DocumentRefusal, EditRefusal, Intent, Key, Part, Reference,

@@ -225,16 +225,6 @@ impl Check {
 }
 
 impl Write {
-    fn field(&self) -> Option<&str> {
-        match self {
-            Self::Register { field, .. }
-            | Self::Member { field, .. }
-            | Self::Step { field, .. }
-            | Self::Mark { field, .. } => Some(field),
-            Self::Deleted(_) => None,
-        }
-    }
-
     fn is_mark(&self) -> bool {
         matches!(self, Self::Mark { .. })
     }

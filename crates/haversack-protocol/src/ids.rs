@@ -89,7 +89,7 @@ macro_rules! uuid_id {
 }
 
 uuid_id!(
-    /// Names a record for ever. Made on the device that creates it (UUIDv7), never reused, never changed.
+    /// Names a record for ever. Made on the device that creates it (UUIDv7, of an import UUIDv8), never reused, never changed.
     RecordId
 );
 uuid_id!(

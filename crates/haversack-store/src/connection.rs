@@ -97,6 +97,20 @@ impl Connections {
         outcome
     }
 
+    /// Runs a unit of work and takes all of it back: it says whether the work would be done.
+    ///
+    /// # Errors
+    /// What the work returns, or why it could not begin.
+    pub(crate) fn rehearse<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut writer = self.writer()?;
+        let outcome = observe(&writer.connection, work);
+        writer.remember(&outcome);
+        outcome
+    }
+
     /// Reads one state of the store, undisturbed by writers. Keep it short: the log cannot shrink meanwhile. Work that
     /// meets [`StoreError::Corrupt`] must return it: only the next read can see what lies beside the damage.
     ///

@@ -23,8 +23,8 @@ pub use open::{Opened, erase_store, open_store, set_aside};
 #[cfg(feature = "platform-keys")]
 pub use platform_key::PlatformKeys;
 pub use query::{
-    Comparison, ConflictCandidate, Counts, Direction, FieldConflict, Filter, OutboxEntry, Query, RecordState,
-    StoredRecord,
+    Comparison, ConflictCandidate, Counts, Direction, FieldConflict, Filter, HistoryEntry, OutboxEntry,
+    Query, RecordState, StoredRecord,
 };
 pub use store::Store;
 pub use table::notice::{Notice, NoticeKind};

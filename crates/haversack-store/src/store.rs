@@ -10,12 +10,13 @@ use haversack_protocol::{
     ChangeSetId, Cursor, DeviceReply, HintBody, PageBody, RecordId, Role, Schema, ServerId, StoreId,
     UnixMillis,
 };
+use rusqlite::Connection;
 
 use crate::connection::Connections;
 use crate::open::open_store;
-use crate::query::{self, Counts, FieldConflict, OutboxEntry, Query, StoredRecord};
+use crate::query::{self, Counts, FieldConflict, HistoryEntry, OutboxEntry, Query, StoredRecord};
 use crate::table::notice::{self, Notice};
-use crate::table::{id_map, meta, outbox, tail};
+use crate::table::{document, id_map, meta, outbox, quarantine, tail};
 use crate::unit_of_work::{self, AppliedPage, Identity, Leased};
 use crate::{KeyProvider, StoreError};
 
@@ -99,6 +100,22 @@ impl Store {
     ) -> Result<BTreeSet<RecordId>, StoreError> {
         let schema = self.schema();
         self.connections.write(|tx| unit_of_work::local_write(tx, schema, change_set, entries_max))
+    }
+
+    /// Stores several edits in one transaction, each with a verdict of its own to come; returns the records they changed.
+    ///
+    /// # Errors
+    /// Those of [`Store::local_write`] for the first that is refused; none of them is stored then.
+    pub fn local_write_all(&self, change_sets: Vec<ChangeSet>) -> Result<BTreeSet<RecordId>, StoreError> {
+        self.connections.write(|tx| write_all(tx, self.schema(), change_sets))
+    }
+
+    /// Says whether [`Store::local_write_all`] would store these edits; stores nothing.
+    ///
+    /// # Errors
+    /// Those of [`Store::local_write_all`].
+    pub fn rehearse_all(&self, change_sets: Vec<ChangeSet>) -> Result<(), StoreError> {
+        self.connections.rehearse(|tx| write_all(tx, self.schema(), change_sets)).map(drop)
     }
 
     /// Forgets a rejected or parked change set for good. What was parked for its sake is rejected with it.
@@ -253,12 +270,65 @@ impl Store {
         self.connections.read(|connection| query::conflicts(connection, &self.schema, record))
     }
 
+    /// The history of a record, or of one field of it: every write that was accepted, in causal order, then the edits
+    /// of this device that wait. That of a field holds the record's deletions and restorings, too.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownRecord`] among others.
+    pub fn history(&self, record: RecordId, field: Option<&str>) -> Result<Vec<HistoryEntry>, StoreError> {
+        self.connections.read(|connection| query::history(connection, &self.schema, record, field))
+    }
+
+    /// At most `limit` records of all collections, deleted ones included, in the order of their record ids after `record`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn records_after(
+        &self,
+        record: Option<RecordId>,
+        limit: u32,
+    ) -> Result<Vec<StoredRecord>, StoreError> {
+        self.connections.read(|connection| query::after(connection, &self.schema, record, limit))
+    }
+
+    /// Number of records without a row: of collections the schema does not have. No listing shows them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn records_without_row(&self) -> Result<u64, StoreError> {
+        self.connections.read(document::without_row)
+    }
+
+    /// Number of changes in quarantine, by record: nothing shows what they hold.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn quarantined(&self) -> Result<BTreeMap<RecordId, u64>, StoreError> {
+        self.connections.read(quarantine::counts)
+    }
+
+    /// A record and every record that refers to it, directly or through others; in the outbox, too.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn subject(&self, record: RecordId) -> Result<BTreeSet<RecordId>, StoreError> {
+        self.connections.read(|connection| query::subject(connection, &self.schema, record))
+    }
+
     /// The outbox, in order.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn outbox(&self) -> Result<Vec<OutboxEntry>, StoreError> {
         self.connections.read(query::entries)
+    }
+
+    /// The rejected and parked entries of the outbox, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_aside(&self) -> Result<Vec<OutboxEntry>, StoreError> {
+        self.connections.read(query::set_aside)
     }
 
     /// Notices nobody acknowledged yet, oldest first.
@@ -327,4 +397,16 @@ impl Store {
         findings.extend(self.connections.read(|connection| query::stale_rows(connection, &self.schema))?);
         Ok(findings)
     }
+}
+
+fn write_all(
+    tx: &Connection,
+    schema: &Schema,
+    change_sets: Vec<ChangeSet>,
+) -> Result<BTreeSet<RecordId>, StoreError> {
+    let mut changed = BTreeSet::new();
+    for change_set in change_sets {
+        changed.extend(unit_of_work::local_write(tx, schema, change_set, OUTBOX_ENTRIES_MAX)?);
+    }
+    Ok(changed)
 }

@@ -9,7 +9,7 @@ use haversack_core::sync::{Input, Phase};
 use haversack_core::{Intent, Mark, Reference, Value};
 use haversack_protocol::{RecordId, Schema};
 use haversack_store::{
-    FieldConflict, Notice, OutboxEntry, Query, Store, StoreError, StoredRecord, erase_store,
+    FieldConflict, HistoryEntry, Notice, OutboxEntry, Query, Store, StoreError, StoredRecord, erase_store,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -178,6 +178,25 @@ impl Haversack {
     /// [`Error::Store`].
     pub async fn conflicts(&self, record: RecordId) -> Result<Vec<FieldConflict>, Error> {
         self.with_store(move |store| store.conflicts(record)).await
+    }
+
+    /// The whole timeline of a field: every write of it that was accepted, of its override marks, and every deletion and
+    /// restoring of the record, in causal order, each with author, time and what became of it; this device's edits that
+    /// wait come last.
+    ///
+    /// # Errors
+    /// [`Error::Store`], with `UnknownField` for a field the collection does not have.
+    pub async fn history(&self, record: RecordId, field: &str) -> Result<Vec<HistoryEntry>, Error> {
+        let field = field.to_owned();
+        self.with_store(move |store| store.history(record, Some(&field))).await
+    }
+
+    /// The timelines of all fields of a record in one, as [`Haversack::history`] tells each.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn record_history(&self, record: RecordId) -> Result<Vec<HistoryEntry>, Error> {
+        self.with_store(move |store| store.history(record, None)).await
     }
 
     /// The outbox.

@@ -1,6 +1,6 @@
 //! One collection of records.
 
-use haversack_core::{EditRefusal, Intent, Reference};
+use haversack_core::{ChangeSet, EditRefusal, Intent, Reference};
 use haversack_protocol::{CollectionSchema, RecordId};
 use haversack_store::{Query, StoreError, StoredRecord};
 
@@ -27,6 +27,34 @@ impl Collection {
     /// [`Error::Store`] when the schema or the store refuses it; nothing was stored then.
     pub async fn create(&self, changes: Changes) -> Result<RecordId, Error> {
         self.client.transaction(|tx| tx.create(&self.name, changes)).await
+    }
+
+    /// Creates records under ids of the app's own making, each as a change set of its own: the server refuses or accepts
+    /// one without the others. On this device all are stored in one transaction.
+    ///
+    /// # Errors
+    /// [`Error::Store`] for the first that is refused; none was stored then.
+    pub async fn create_all(&self, records: Vec<(RecordId, Changes)>) -> Result<(), Error> {
+        let change_sets = self.creations(records);
+        self.client.commit(true, move |store| store.local_write_all(change_sets)).await
+    }
+
+    /// Says whether [`Collection::create_all`] would create these records; stores nothing.
+    ///
+    /// # Errors
+    /// Those of [`Collection::create_all`].
+    pub async fn check_all(&self, records: Vec<(RecordId, Changes)>) -> Result<(), Error> {
+        let change_sets = self.creations(records);
+        self.client.with_store(move |store| store.rehearse_all(change_sets)).await
+    }
+
+    fn creations(&self, records: Vec<(RecordId, Changes)>) -> Vec<ChangeSet> {
+        let creation = |(record, changes)| {
+            let mut transaction = Transaction::new();
+            transaction.create_as(record, &self.name, changes);
+            transaction.into_change_set(self.client.schema().version)
+        };
+        records.into_iter().map(creation).collect()
     }
 
     /// Edits a record. Durable and visible when this returns.

@@ -58,7 +58,8 @@ pub use error::{Error, ErrorKind};
 pub use haversack_core::outbox::EntryState;
 pub use haversack_core::sync::Phase;
 pub use haversack_core::{
-    Candidate, ChangeSet, EditRefusal, Intent, Mark, Part, Reference, Row, TypeRefusal, Value, ValueRefusal,
+    Candidate, ChangeSet, EditRefusal, Intent, Mark, Origin, Part, Reference, Row, Standing, TypeRefusal,
+    Value, ValueRefusal, Write,
 };
 pub use haversack_core::{value_from_json, value_to_json};
 pub use haversack_protocol::{
@@ -68,9 +69,9 @@ pub use haversack_protocol::{
 #[cfg(feature = "platform-keys")]
 pub use haversack_store::PlatformKeys;
 pub use haversack_store::{
-    Comparison, ConflictCandidate, Counts, Direction, FieldConflict, Filter, HostKey, Identity, KeyProvider,
-    Notice, NoticeKind, OutboxEntry, Query, RecordState, STORE_KEY_BYTES, Store, StoreError, StoreKey,
-    StoredRecord, set_aside,
+    Comparison, ConflictCandidate, Counts, Direction, FieldConflict, Filter, HistoryEntry, HostKey, Identity,
+    KeyProvider, Notice, NoticeKind, OutboxEntry, Query, RecordState, STORE_KEY_BYTES, Store, StoreError,
+    StoreKey, StoredRecord, set_aside,
 };
 pub use outbox::Outbox;
 pub use status::{Status, StatusWatch, SyncReport};

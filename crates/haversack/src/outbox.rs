@@ -31,6 +31,14 @@ impl Outbox {
         self.client.with_store(|store| store.outbox()).await
     }
 
+    /// The refused and parked entries alone, in outbox order.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn set_aside(&self) -> Result<Vec<OutboxEntry>, Error> {
+        self.client.with_store(|store| store.set_aside()).await
+    }
+
     /// One entry.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! `haversack conflicts`.
 
-use haversack::{FieldConflict, StoredRecord};
+use haversack::{ConflictCandidate, FieldConflict, StoredRecord};
 use serde_json::{Value as Json, json};
 
 use super::shown::{Shown, name_of};
@@ -62,24 +62,31 @@ fn show(shown: &Shown<'_>, found: &StoredRecord, conflict: &FieldConflict) -> Re
     Ok(())
 }
 
-fn to_json(shown: &Shown<'_>, found: &StoredRecord, conflict: &FieldConflict) -> Json {
-    let candidates: Vec<_> = conflict
-        .candidates
-        .iter()
-        .map(|candidate| {
-            json!({
-                "value": shown.json_of(found, &conflict.field, candidate.value.as_ref()),
-                "principal": candidate.principal,
-                "device": candidate.device,
-                "at": candidate.at.map(|at| at.to_string()),
-                "is_shown": candidate.is_shown,
-                "reason": candidate.reason.to_string(),
-            })
-        })
-        .collect();
+/// A field's conflict for programs.
+pub(crate) fn to_json(shown: &Shown<'_>, found: &StoredRecord, conflict: &FieldConflict) -> Json {
+    let candidates = conflict.candidates.iter().map(|one| shown.candidate_json(found, &conflict.field, one));
     json!({
         "field": conflict.field,
         "sensitive_hidden": shown.hides(&found.collection, &conflict.field),
-        "candidates": candidates,
+        "candidates": candidates.collect::<Vec<_>>(),
     })
+}
+
+impl Shown<'_> {
+    /// One of the concurrent values of a field for programs.
+    pub(crate) fn candidate_json(
+        &self,
+        found: &StoredRecord,
+        field: &str,
+        candidate: &ConflictCandidate,
+    ) -> Json {
+        json!({
+            "value": self.json_of(found, field, candidate.value.as_ref()),
+            "principal": candidate.principal,
+            "device": candidate.device,
+            "at": candidate.at.map(|at| at.to_string()),
+            "is_shown": candidate.is_shown,
+            "reason": candidate.reason.to_string(),
+        })
+    }
 }

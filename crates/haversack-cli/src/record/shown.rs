@@ -9,7 +9,7 @@ use crate::present::{Tone, clip};
 use crate::session::Session;
 
 /// Stands for a value of a sensitive field.
-const HIDDEN: &str = "(sensitive; --show-sensitive)";
+pub(crate) const HIDDEN: &str = "(sensitive; --show-sensitive)";
 /// Stands for a field without a value.
 const EMPTY: &str = "(empty)";
 /// Longest value in a list; `get` shows the whole.
@@ -40,7 +40,8 @@ fn state_word(state: RecordState) -> &'static str {
     }
 }
 
-fn role_word(role: Role) -> &'static str {
+/// A stable word for a role.
+pub(crate) fn role_word(role: Role) -> &'static str {
     match role {
         Role::Mentor => "mentor",
         Role::Coordinator => "coordinator",
@@ -111,7 +112,8 @@ impl Shown<'_> {
         })
     }
 
-    fn mark_json(&self, found: &StoredRecord, field: &str, mark: &Mark) -> Json {
+    /// An override mark for programs, with the value beneath.
+    pub(crate) fn mark_json(&self, found: &StoredRecord, field: &str, mark: &Mark) -> Json {
         json!({
             "by": mark.by,
             "role": role_word(mark.role),

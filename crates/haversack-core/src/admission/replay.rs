@@ -75,6 +75,19 @@ pub enum Write {
     Deleted(bool),
 }
 
+impl Write {
+    /// The field concerned; deletion and restoring concern the whole record.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Register { field, .. }
+            | Self::Member { field, .. }
+            | Self::Step { field, .. }
+            | Self::Mark { field, .. } => Some(field),
+            Self::Deleted(_) => None,
+        }
+    }
+}
+
 /// A part that passed.
 #[derive(Clone, Debug)]
 pub struct Admitted {

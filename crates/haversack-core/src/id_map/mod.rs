@@ -4,4 +4,4 @@ mod mapping;
 mod rewrite;
 
 pub use mapping::{AssignmentRefusal, check_assignment};
-pub use rewrite::{Resolve, merge_heads, rewrite_change_set, rewrite_document, rewrite_row};
+pub use rewrite::{Resolve, merge_heads, rewrite_change_set, rewrite_document, rewrite_row, rewrite_write};

@@ -12,6 +12,7 @@ use haversack_protocol::limits::HEADS_BEFORE_MERGE;
 use haversack_protocol::{CollectionSchema, FieldKind, RecordId, ServerId};
 use ring::digest::{Context, SHA256};
 
+use crate::admission::Write;
 use crate::conflict::{concurrent, rewrite_actor};
 use crate::record::document::{contained, hash_out};
 use crate::record::{Authored, ChangeSet, Document, DocumentRefusal, Intent, Key, Reference, Row, Value};
@@ -85,6 +86,20 @@ pub fn rewrite_row(row: &mut Row, resolve: Resolve<'_>) -> bool {
         }
     }
     is_changed
+}
+
+/// Replaces temporary references in a write of the history, for display; one inside a mark, too.
+pub fn rewrite_write(write: &mut Write, resolve: Resolve<'_>) {
+    let value = match write {
+        Write::Register { value, .. } => value.as_mut(),
+        Write::Mark { mark, .. } => mark.as_mut().and_then(|mark| mark.value.as_mut()),
+        _ => None,
+    };
+    if let Some(value) = value
+        && let Some(new) = resolved(value, resolve)
+    {
+        *value = new;
+    }
 }
 
 /// Authors an empty merge when a record has more heads than a client should have to name; the actor is a function of

@@ -187,6 +187,24 @@ pub(crate) fn list(
     Ok(records)
 }
 
+/// Records after one in the order of record ids, of every collection, deleted ones included.
+pub(crate) fn after(
+    connection: &Connection,
+    schema: &Schema,
+    record: Option<RecordId>,
+    limit: u32,
+) -> Result<Vec<StoredRecord>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM record WHERE id > ?1 ORDER BY id LIMIT ?2");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let from = record.as_ref().map_or(&[][..], |record| record.as_bytes());
+    let mut rows = statement.query((from, limit.min(LIST_LIMIT_MAX)))?;
+    let mut records = Vec::new();
+    while let Some(found) = rows.next()? {
+        records.push(stored(connection, schema, found)?);
+    }
+    Ok(records)
+}
+
 /// The SQL of a listing, with the values of its places.
 fn listing(
     connection: &Connection,

@@ -51,16 +51,29 @@ pub struct Counts {
 /// Lists the outbox in order.
 pub(crate) fn entries(connection: &Connection) -> Result<Vec<OutboxEntry>, StoreError> {
     let mut earlier = Earlier::default();
-    let listed = outbox::list(connection)?.into_iter().map(|entry| OutboxEntry {
-        waits_for: if entry.is_live() { earlier.waits_for(&entry) } else { vec![] },
+    let listed = outbox::list(connection)?.into_iter().map(|entry| {
+        let waits_for = if entry.is_live() { earlier.waits_for(&entry) } else { vec![] };
+        listed(entry, waits_for)
+    });
+    Ok(listed.collect())
+}
+
+/// Lists the rejected and parked entries in order.
+pub(crate) fn set_aside(connection: &Connection) -> Result<Vec<OutboxEntry>, StoreError> {
+    let entries = outbox::all_set_aside(connection)?;
+    Ok(entries.into_iter().map(|entry| listed(entry, vec![])).collect())
+}
+
+fn listed(entry: Entry, waits_for: Vec<ChangeSetId>) -> OutboxEntry {
+    OutboxEntry {
+        waits_for,
         order: entry.order,
         change_set: entry.change_set,
         state: entry.state,
         attempts: entry.attempts,
         last_error: entry.last_error,
         next_try: entry.next_try,
-    });
-    Ok(listed.collect())
+    }
 }
 
 /// Live entries before the one looked at, by what a later one may need of them. Says the same as [`outbox::needs`],

@@ -4,7 +4,7 @@ use haversack_core::Document;
 use haversack_protocol::{ChangeHash, RecordId};
 use rusqlite::Connection;
 
-use super::{all, hashes_from, hashes_to, one, record_at, run};
+use super::{all, count, hashes_from, hashes_to, one, record_at, run};
 use crate::StoreError;
 
 /// A confirmed document with what is known of it.
@@ -49,6 +49,13 @@ pub(crate) fn heads(
     one(connection, sql, [record.as_bytes()], |row| {
         Ok((row.get(0)?, hashes_from(&row.get::<_, Vec<u8>>(1)?)))
     })
+}
+
+/// Number of records that have a document and no row: of a collection the schema does not have.
+pub(crate) fn without_row(connection: &Connection) -> Result<u64, StoreError> {
+    let sql = "SELECT count(*) FROM document
+               WHERE NOT EXISTS (SELECT 1 FROM record WHERE record.id = document.record)";
+    count(connection, sql, [])
 }
 
 /// Every record with a document, ascending.

@@ -25,6 +25,25 @@ pub(crate) fn at(connection: &Connection, hash: ChangeHash) -> Result<Option<Uni
     one(connection, sql, [hash.as_bytes()], |row| row.get(0).map(UnixMillis))
 }
 
+/// What the log says of a change beside its device.
+pub(crate) struct Envelope {
+    /// Device time of the edit.
+    pub(crate) at: UnixMillis,
+    /// Server clock minus device clock, in milliseconds.
+    pub(crate) skew_ms: i64,
+    /// Log position.
+    pub(crate) position: u64,
+}
+
+/// Reads what the log says of a change.
+pub(crate) fn load(connection: &Connection, hash: ChangeHash) -> Result<Option<Envelope>, StoreError> {
+    let sql = "SELECT at_ms, skew_ms, position FROM change_envelope WHERE hash = ?1";
+    one(connection, sql, [hash.as_bytes()], |row| {
+        let position: i64 = row.get(2)?;
+        Ok(Envelope { at: UnixMillis(row.get(0)?), skew_ms: row.get(1)?, position: position.cast_unsigned() })
+    })
+}
+
 /// Keeps whose a device is.
 pub(crate) fn insert_device(
     connection: &Connection,

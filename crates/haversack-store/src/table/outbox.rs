@@ -122,12 +122,47 @@ pub(crate) fn find(connection: &Connection, id: ChangeSetId) -> Result<Option<En
 
 /// Entries in order, those of the tail included, without their frozen parts.
 pub(crate) fn list(connection: &Connection) -> Result<Vec<Entry>, StoreError> {
+    let mut entries = Vec::new();
+    each(connection, |entry| {
+        entries.push(entry);
+        Ok(())
+    })?;
+    Ok(entries)
+}
+
+/// Hands every entry to `visit`, in order, those of the tail included, without their frozen parts.
+pub(crate) fn each(
+    connection: &Connection,
+    mut visit: impl FnMut(Entry) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM outbox UNION ALL
          SELECT entry_order, priority, 'pending', body, base, NULL, 0, NULL, NULL FROM outbox_tail
          ORDER BY entry_order"
     );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        visit(read_encoded(row)?.decode()?)?;
+    }
+    Ok(())
+}
+
+/// Rejected and parked entries, in order.
+pub(crate) fn all_set_aside(connection: &Connection) -> Result<Vec<Entry>, StoreError> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM outbox WHERE state IN ('rejected', 'parked') ORDER BY entry_order");
     all(connection, &sql, [], read_encoded)?.into_iter().map(Encoded::decode).collect()
+}
+
+/// Entries of the tail that touch the record, in order.
+pub(crate) fn in_tail_of(connection: &Connection, record: RecordId) -> Result<Vec<Entry>, StoreError> {
+    // An id stands in the bytes as it is: what does not hold it need not be decoded.
+    let sql = "SELECT entry_order, priority, 'pending', body, base, NULL, 0, NULL, NULL FROM outbox_tail
+               WHERE instr(body, ?1) > 0 ORDER BY entry_order";
+    let entries = all(connection, sql, [record.as_bytes()], read_encoded)?.into_iter().map(Encoded::decode);
+    let touches = |entry: &Entry| entry.change_set.parts.iter().any(|part| part.record == record);
+    entries.filter(|entry| entry.as_ref().map_or(true, touches)).collect()
 }
 
 /// Live entries that touch the record, in order, without their frozen parts.

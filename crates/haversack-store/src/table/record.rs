@@ -44,6 +44,13 @@ pub(crate) fn collection(connection: &Connection, record: RecordId) -> Result<Op
     one(connection, "SELECT collection FROM record WHERE id = ?1", [record.as_bytes()], |row| row.get(0))
 }
 
+/// Says whether a live edit was laid over a record's row since it was made; it may still be in the outbox's tail.
+pub(crate) fn is_edited(connection: &Connection, record: RecordId) -> Result<bool, StoreError> {
+    let edited =
+        one(connection, "SELECT is_edited FROM record WHERE id = ?1", [record.as_bytes()], |row| row.get(0))?;
+    Ok(edited.unwrap_or(false))
+}
+
 /// Writes a row, and what it refers to by record id. `is_edited` when it was not made anew but has a live edit laid over
 /// it, which may still be in the outbox's tail.
 pub(crate) fn save(

@@ -1,6 +1,7 @@
 //! Stories over a real store file and a small server that admits with core.
 
 mod foresight;
+mod history;
 mod law;
 mod list;
 mod parking;

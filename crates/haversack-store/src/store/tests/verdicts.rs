@@ -235,6 +235,7 @@ fn a_forged_change_quarantines_one_record_and_the_rest_of_the_page_lands() {
     let told: Vec<_> = notices.iter().map(|notice| (notice.kind, notice.record)).collect();
     let quarantined = NoticeKind::Quarantined;
     assert_eq!(told, [(quarantined, Some(record(5))), (quarantined, Some(record(1)))]);
+    assert_eq!(phone.store.quarantined().expect("reads"), [(record(1), 1), (record(5), 1)].into());
     assert_eq!(phone.digest(), server.digest());
     phone.assert_sound();
 }
