@@ -66,6 +66,8 @@ pub const COLLECTIONS_MAX: usize = 64;
 pub const FIELDS_MAX: usize = 128;
 /// Pending change sets in an outbox; above it new edits are refused and the older ones stay safe.
 pub const OUTBOX_ENTRIES_MAX: u64 = 100_000;
+/// Bytes of disk a store keeps back, so that verdicts can be applied and edits discarded when the disk is full.
+pub const RESERVE_BYTES: u64 = 4 * 1024 * 1024;
 /// Records one list call may return.
 pub const LIST_LIMIT_MAX: u32 = 10_000;
 /// First pause after a failed request, in milliseconds; doubled each time, drawn with full jitter.

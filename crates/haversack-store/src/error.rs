@@ -12,7 +12,8 @@ use rusqlite::ffi;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The store file is gone although its sidecar is there; only an explicit call starts anew.
+    /// The store file is gone although its sidecar is there, or was taken away while the store was open; only an explicit
+    /// call starts anew.
     #[error("the store file is missing although its sidecar is there; restore it, or start anew explicitly")]
     StoreMissing,
     /// The file is there but the key store has no key for it. Nothing was created or touched.
@@ -210,7 +211,8 @@ fn named(extended: i32) -> StoreError {
     match (extended & 0xff, extended) {
         (_, ffi::SQLITE_IOERR_NOMEM) | (ffi::SQLITE_NOMEM, _) => StoreError::OutOfMemory,
         (ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED, _) => StoreError::Busy,
-        (ffi::SQLITE_FULL, _) => StoreError::DiskFull,
+        // The index of the log is made by writing one byte to each of its pages.
+        (ffi::SQLITE_FULL, _) | (_, ffi::SQLITE_IOERR_SHMSIZE) => StoreError::DiskFull,
         (ffi::SQLITE_READONLY, _) => StoreError::ReadOnly,
         (ffi::SQLITE_CANTOPEN | ffi::SQLITE_PERM | ffi::SQLITE_AUTH, _) => StoreError::NoAccess,
         (ffi::SQLITE_NOTADB | ffi::SQLITE_CORRUPT, _) => StoreError::Corrupt,
@@ -234,6 +236,7 @@ mod tests {
         assert!(matches!(failure(5), StoreError::Busy));
         assert!(matches!(failure(517), StoreError::Busy), "a stale read transaction");
         assert!(matches!(failure(13), StoreError::DiskFull));
+        assert!(matches!(failure(4874), StoreError::DiskFull), "no room for the index of the log");
         assert!(matches!(failure(8), StoreError::ReadOnly));
         assert!(matches!(failure(1544), StoreError::ReadOnly), "a folder that cannot be written");
         assert!(matches!(failure(14), StoreError::NoAccess));

@@ -12,6 +12,8 @@ mod open;
 #[cfg(feature = "platform-keys")]
 mod platform_key;
 mod query;
+mod reserve;
+mod salvage;
 mod sidecar;
 mod store;
 mod table;
@@ -26,6 +28,7 @@ pub use query::{
     Comparison, ConflictCandidate, Counts, Direction, FieldConflict, Filter, OutboxEntry, Query, RecordState,
     StoredRecord,
 };
+pub use salvage::{Condition, Examination, SalvageReport, Tally, examine, salvage};
 pub use store::Store;
 pub use table::notice::{Notice, NoticeKind};
 pub use unit_of_work::{AppliedPage, Identity, Leased, PageOutcome};

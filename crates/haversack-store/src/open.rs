@@ -24,6 +24,8 @@
 //! | no sidecar, a database | opens it if the provider knows one key only and that key fits; writes the sidecar anew |
 
 #[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod tests;
 
 use std::io;
@@ -35,6 +37,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::connection::{Connections, Creation, KeyedConnection, furnish};
 use crate::files::{DatabaseFile, StoreFiles};
 use crate::lock::StoreLock;
+use crate::reserve::{Reserve, with_room};
 use crate::sidecar::{Progress, Sidecar};
 use crate::{KeyProvider, StoreError, StoreKey};
 
@@ -53,7 +56,7 @@ pub struct Opened {
 }
 
 /// What to do about what a folder holds.
-enum Plan {
+pub(crate) enum Plan {
     /// No store, or one whose making was interrupted.
     Create(Option<Sidecar>),
     /// A store that says which one it is.
@@ -74,8 +77,7 @@ pub fn open_store(folder: &Path, keys: &dyn KeyProvider) -> Result<Opened, Store
     let files = StoreFiles::in_folder(folder);
     files.make_folder()?;
     let lock = StoreLock::acquire(&files.lock())?;
-    let sidecar = Sidecar::read(&files.sidecar())?;
-    match plan(files.look_at_database()?, sidecar)? {
+    match look(&files)? {
         Plan::Create(interrupted) => create(&files, lock, keys, interrupted),
         Plan::Open(sidecar) => open_named(&files, lock, keys, &sidecar),
         Plan::Identify => open_unnamed(&files, lock, keys),
@@ -107,6 +109,33 @@ pub fn erase_store(folder: &Path) -> Result<(), StoreError> {
     let files = StoreFiles::in_folder(folder);
     let _lock = StoreLock::acquire(&files.lock())?;
     files.erase()
+}
+
+/// Decides what opening has to do. Changes nothing.
+///
+/// # Errors
+/// The refusals that need no key.
+pub(crate) fn look(files: &StoreFiles) -> Result<Plan, StoreError> {
+    let sidecar = Sidecar::read(&files.sidecar())?;
+    plan(files.look_at_database()?, sidecar)
+}
+
+/// The key of a store whose database may be damaged, as far as its sidecar can tell.
+///
+/// # Errors
+/// [`StoreError::KeyMissing`], [`StoreError::WrongKey`], [`StoreError::SidecarUnreadable`], or what the key provider
+/// answers.
+pub(crate) fn key_of(files: &StoreFiles, keys: &dyn KeyProvider) -> Result<StoreKey, StoreError> {
+    match Sidecar::read(&files.sidecar()) {
+        Ok(Some(sidecar)) => {
+            let key = keys.load(sidecar.store_id)?.ok_or(StoreError::KeyMissing)?;
+            if sidecar.is_key(&key) { Ok(key) } else { Err(StoreError::WrongKey) }
+        }
+        Ok(None) | Err(StoreError::SidecarUnreadable) => {
+            keys.load_without_id()?.ok_or(StoreError::SidecarUnreadable)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn plan(database: DatabaseFile, sidecar: Option<Sidecar>) -> Result<Plan, StoreError> {
@@ -168,7 +197,9 @@ fn open_named(
     if !sidecar.is_key(&key) {
         return Err(StoreError::WrongKey);
     }
-    let database = KeyedConnection::open(&files.database(), &key, Creation::Forbidden)?;
+    let reserve = Reserve::at(files.reserve());
+    let database =
+        with_room(&reserve, || KeyedConnection::open(&files.database(), &key, Creation::Forbidden))?;
     take_into_use(files, lock, &key, database, sidecar)
 }
 
@@ -192,7 +223,8 @@ fn take_into_use(
     if database.store_id()? != store_id {
         return Err(StoreError::MixedFiles);
     }
-    let connections = Connections::establish(&files.database(), database, key.clone(), lock)?;
+    let connections =
+        Connections::establish(&files.database(), database, key.clone(), Reserve::at(files.reserve()), lock)?;
     let created = sidecar.progress == Progress::Creating;
     if created {
         Sidecar::new(store_id, Progress::Ready, key).write(files)?;

@@ -58,32 +58,33 @@ impl KeyProvider for Keys {
     }
 }
 
-/// The bytes of every file that can hold work or say where it is. `-shm` holds page numbers only and is rebuilt.
-type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
+/// The bytes of every file that can hold work or say where it is. `-shm` holds page numbers only and is rebuilt, the reserve
+/// holds nothing.
+pub(super) type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
 
-fn snapshot(folder: &TempDir) -> Snapshot {
+pub(super) fn snapshot(folder: &TempDir) -> Snapshot {
     let files = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
     let is_kept = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        !name.ends_with("-shm") && name != "store.lock"
+        !name.ends_with("-shm") && name != "store.lock" && name != "store.reserve"
     };
     let whole = files.filter(is_kept).map(|path| (path.clone(), fs::read(path).unwrap()));
     whole.filter(|(_, bytes)| !bytes.is_empty()).collect()
 }
 
-fn key(byte: u8) -> StoreKey {
+pub(super) fn key(byte: u8) -> StoreKey {
     StoreKey::from_bytes([byte; STORE_KEY_BYTES])
 }
 
-fn database(folder: &TempDir) -> PathBuf {
+pub(super) fn database(folder: &TempDir) -> PathBuf {
     folder.path().join("store.db")
 }
 
-fn sidecar(folder: &TempDir) -> PathBuf {
+pub(super) fn sidecar(folder: &TempDir) -> PathBuf {
     folder.path().join("store.json")
 }
 
-fn put_secret(opened: &Opened) {
+pub(super) fn put_secret(opened: &Opened) {
     opened
         .connections
         .write(|tx| {
@@ -93,7 +94,7 @@ fn put_secret(opened: &Opened) {
         .unwrap();
 }
 
-fn has_secret(opened: &Opened) -> bool {
+pub(super) fn has_secret(opened: &Opened) -> bool {
     let found: Result<Vec<u8>, _> = opened.connections.read(|connection| {
         Ok(connection.query_row("SELECT value FROM meta WHERE key = 'secret'", [], |row| row.get(0))?)
     });
@@ -101,7 +102,7 @@ fn has_secret(opened: &Opened) -> bool {
 }
 
 /// A closed store with work in it.
-fn store_with(keys: &dyn KeyProvider) -> TempDir {
+pub(super) fn store_with(keys: &dyn KeyProvider) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let opened = open_store(folder.path(), keys).unwrap();
     put_secret(&opened);
@@ -110,7 +111,7 @@ fn store_with(keys: &dyn KeyProvider) -> TempDir {
 }
 
 /// A store as a killed process leaves it: its work is in the log only.
-fn killed_store_with(keys: &dyn KeyProvider) -> TempDir {
+pub(super) fn killed_store_with(keys: &dyn KeyProvider) -> TempDir {
     let living = tempfile::tempdir().unwrap();
     let opened = open_store(living.path(), keys).unwrap();
     put_secret(&opened);
@@ -122,7 +123,7 @@ fn killed_store_with(keys: &dyn KeyProvider) -> TempDir {
 }
 
 /// Opens, expects a refusal, and expects every byte of the folder to be what it was.
-fn refused(folder: &TempDir, keys: &dyn KeyProvider) -> StoreError {
+pub(super) fn refused(folder: &TempDir, keys: &dyn KeyProvider) -> StoreError {
     let before = snapshot(folder);
     let error = open_store(folder.path(), keys).expect_err("must be refused");
     assert_eq!(snapshot(folder), before, "touched although refused: {error}");
@@ -479,7 +480,7 @@ fn a_finished_store_leaves_nothing_under_a_temporary_name() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["store.db", "store.json", "store.lock"]);
+    assert_eq!(names, ["store.db", "store.json", "store.lock", "store.reserve"]);
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Stories over a real store file and a small server that admits with core.
 
+mod damage;
 mod foresight;
+mod full_disk;
 mod law;
 mod list;
 mod parking;
+mod salvage;
 mod server;
 mod stories;
 mod tail;
