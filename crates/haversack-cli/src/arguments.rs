@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::json;
 
+use crate::care::CareCommand;
 use crate::demo::DemoArguments;
 use crate::exit::Exit;
 use crate::inspect::InspectArguments;
@@ -87,6 +88,8 @@ pub(crate) enum Command {
     Sync(SyncArguments),
     /// Check a store and show what it is, never values.
     Inspect(InspectArguments),
+    #[command(flatten)]
+    Care(CareCommand),
     /// One phone of the demo.
     #[command(name = "__phone", hide = true)]
     Phone,
@@ -102,7 +105,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Read records", &["get", "list", "watch"]),
     ("Coordinate", &["override", "release", "conflicts"]),
     ("Find the way home", &["sync", "outbox", "notices"]),
-    ("Look after a store", &["inspect"]),
+    ("Look after a store", &["inspect", "doctor", "salvage", "rekey", "recovery"]),
 ];
 
 const TEMPLATE: &str =

@@ -128,6 +128,29 @@ pub enum StoreError {
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
+    /// There is no recovery slot.
+    #[error("this store has no recovery slot")]
+    RecoverySlotMissing,
+    /// The recovery slot does not read.
+    #[error("the recovery slot is damaged; restore its file from elsewhere")]
+    RecoverySlotUnreadable,
+    /// The recovery slot belongs to another store.
+    #[error("the recovery slot belongs to another store")]
+    RecoverySlotForeign,
+    /// The recovery slot holds a key the store no longer has.
+    #[error("the recovery slot holds a key this store no longer has; add it anew")]
+    RecoverySlotStale,
+    /// The passphrase does not open the recovery slot.
+    #[error("the passphrase does not open the recovery slot, or somebody changed it")]
+    WrongPassphrase,
+    /// A passphrase is too short or too long.
+    #[error("a passphrase takes {min} to {max} bytes")]
+    PassphraseLength {
+        /// Fewest bytes.
+        min: usize,
+        /// Most bytes.
+        max: usize,
+    },
     /// SQLite failed in a way that has no better name.
     #[error("the database failed (code {code})")]
     Database {
@@ -166,6 +189,9 @@ impl StoreError {
                 | Self::MixedFiles
                 | Self::Unreadable(_)
                 | Self::Document { .. }
+                | Self::RecoverySlotUnreadable
+                | Self::RecoverySlotForeign
+                | Self::RecoverySlotStale
         )
     }
 }
@@ -207,7 +233,7 @@ impl From<rusqlite::Error> for StoreError {
 
 /// Gives the name of an extended result code. "Not a database" means damage here: the key check value is compared
 /// before a file is opened, so a key that does not fit never gets this far.
-fn named(extended: i32) -> StoreError {
+pub(crate) fn named(extended: i32) -> StoreError {
     match (extended & 0xff, extended) {
         (_, ffi::SQLITE_IOERR_NOMEM) | (ffi::SQLITE_NOMEM, _) => StoreError::OutOfMemory,
         (ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED, _) => StoreError::Busy,

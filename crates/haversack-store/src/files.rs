@@ -110,6 +110,11 @@ impl StoreFiles {
         self.folder.join("store.reserve")
     }
 
+    /// The recovery slot.
+    pub(crate) fn recovery(&self) -> PathBuf {
+        self.folder.join("store.recovery")
+    }
+
     /// The lock.
     pub(crate) fn lock(&self) -> PathBuf {
         self.folder.join("store.lock")
@@ -132,7 +137,9 @@ impl StoreFiles {
             PathBuf::from(name)
         };
         let database = DATABASE_ENDINGS.iter().map(beside);
-        database.chain([self.unfinished(), self.sidecar(), self.reserve()]).try_for_each(|path| remove(&path))
+        database
+            .chain([self.unfinished(), self.recovery(), self.sidecar(), self.reserve()])
+            .try_for_each(|path| remove(&path))
     }
 
     /// Looks at the database without changing anything. Must not be asked while a connection of this process is open:
@@ -180,13 +187,37 @@ impl StoreFiles {
         self.sync_folder()
     }
 
+    /// Puts the finished copy in the place of the database, whose log must be empty: it belongs to the old one.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when the log holds something.
+    pub(crate) fn replace_by_unfinished(&self) -> Result<(), StoreError> {
+        for ending in ["-wal", "-shm"] {
+            let path = with_ending(&self.database(), ending);
+            if ending == "-wal" && metadata_of(&path)?.is_some_and(|log| log.len() > 0) {
+                return Err(StoreError::Busy);
+            }
+            remove(&path)?;
+        }
+        self.publish_unfinished()
+    }
+
     /// Replaces the sidecar, whole or not at all, also after a power loss.
     pub(crate) fn write_sidecar(&self, bytes: &[u8]) -> Result<(), StoreError> {
-        let unfinished = with_ending(&self.sidecar(), ".new");
+        self.write_whole(&self.sidecar(), bytes)
+    }
+
+    /// Replaces the recovery slot, whole or not at all, also after a power loss.
+    pub(crate) fn write_recovery(&self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.write_whole(&self.recovery(), bytes)
+    }
+
+    fn write_whole(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let unfinished = with_ending(path, ".new");
         let mut file = File::create(&unfinished)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(unfinished, self.sidecar())?;
+        fs::rename(unfinished, path)?;
         self.sync_folder()
     }
 
@@ -196,7 +227,7 @@ impl StoreFiles {
         let moves: Vec<(PathBuf, PathBuf)> = [self.database(), self.unfinished()]
             .iter()
             .flat_map(|database| DATABASE_ENDINGS.map(|ending| with_ending(database, ending)))
-            .chain([with_ending(&self.sidecar(), ".new"), self.sidecar()])
+            .chain([self.recovery(), with_ending(&self.sidecar(), ".new"), self.sidecar()])
             .filter(|from| from.exists())
             .map(|from| (from.clone(), with_ending(&from, &format!(".lost-{suffix}"))))
             .collect();

@@ -37,6 +37,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::connection::{Connections, Creation, KeyedConnection, furnish};
 use crate::files::{DatabaseFile, StoreFiles};
 use crate::lock::StoreLock;
+use crate::rekey;
 use crate::reserve::{Reserve, with_room};
 use crate::sidecar::{Progress, Sidecar};
 use crate::{KeyProvider, StoreError, StoreKey};
@@ -120,19 +121,21 @@ pub(crate) fn look(files: &StoreFiles) -> Result<Plan, StoreError> {
     plan(files.look_at_database()?, sidecar)
 }
 
-/// The key of a store whose database may be damaged, as far as its sidecar can tell.
+/// The keys a store may have whose database may be damaged, as far as its sidecar can tell: one, or two while it is being
+/// given another.
 ///
 /// # Errors
 /// [`StoreError::KeyMissing`], [`StoreError::WrongKey`], [`StoreError::SidecarUnreadable`], or what the key provider
 /// answers.
-pub(crate) fn key_of(files: &StoreFiles, keys: &dyn KeyProvider) -> Result<StoreKey, StoreError> {
+pub(crate) fn keys_of(files: &StoreFiles, keys: &dyn KeyProvider) -> Result<Vec<StoreKey>, StoreError> {
     match Sidecar::read(&files.sidecar()) {
         Ok(Some(sidecar)) => {
-            let key = keys.load(sidecar.store_id)?.ok_or(StoreError::KeyMissing)?;
-            if sidecar.is_key(&key) { Ok(key) } else { Err(StoreError::WrongKey) }
+            let found: Vec<_> =
+                sidecar.current_key(keys)?.into_iter().chain(sidecar.next_key(keys)?).collect();
+            if found.is_empty() { Err(StoreError::WrongKey) } else { Ok(found) }
         }
         Ok(None) | Err(StoreError::SidecarUnreadable) => {
-            keys.load_without_id()?.ok_or(StoreError::SidecarUnreadable)
+            keys.load_without_id()?.map(|key| vec![key]).ok_or(StoreError::SidecarUnreadable)
         }
         Err(error) => Err(error),
     }
@@ -181,7 +184,7 @@ fn create(
 }
 
 /// A key that cannot be read back must not encrypt anything.
-fn keep(keys: &dyn KeyProvider, store_id: StoreId, key: &StoreKey) -> Result<(), StoreError> {
+pub(crate) fn keep(keys: &dyn KeyProvider, store_id: StoreId, key: &StoreKey) -> Result<(), StoreError> {
     keys.save(store_id, key)?;
     let read_back = keys.load(store_id)?.ok_or(StoreError::KeyMissing)?;
     if read_back.expose() == key.expose() { Ok(()) } else { Err(StoreError::KeyUnusable) }
@@ -193,14 +196,28 @@ fn open_named(
     keys: &dyn KeyProvider,
     sidecar: &Sidecar,
 ) -> Result<Opened, StoreError> {
-    let key = keys.load(sidecar.store_id)?.ok_or(StoreError::KeyMissing)?;
-    if !sidecar.is_key(&key) {
-        return Err(StoreError::WrongKey);
-    }
     let reserve = Reserve::at(files.reserve());
-    let database =
-        with_room(&reserve, || KeyedConnection::open(&files.database(), &key, Creation::Forbidden))?;
-    take_into_use(files, lock, &key, database, sidecar)
+    let try_open = |key: &StoreKey| {
+        with_room(&reserve, || KeyedConnection::try_open(&files.database(), key, Creation::Forbidden))
+    };
+    let current = sidecar.current_key(keys)?;
+    if let Some(key) = &current
+        && let Some(database) = try_open(key)?
+    {
+        return take_into_use(files, lock, key, database, sidecar);
+    }
+    let (Some(next), Some(key)) = (&sidecar.next, sidecar.next_key(keys)?) else {
+        // Where the store was being given another key, that may be the one it has.
+        return Err(if sidecar.next.is_some() { StoreError::WrongKey } else { StoreError::Corrupt });
+    };
+    match try_open(&key)? {
+        Some(database) => {
+            rekey::finish(files, sidecar, next, &key, keys)?;
+            take_into_use(files, lock, &key, database, &sidecar.under(next, &key))
+        }
+        None if current.is_some() => Err(StoreError::Corrupt),
+        None => Err(StoreError::WrongKey),
+    }
 }
 
 fn open_unnamed(files: &StoreFiles, lock: StoreLock, keys: &dyn KeyProvider) -> Result<Opened, StoreError> {
@@ -227,12 +244,12 @@ fn take_into_use(
         Connections::establish(&files.database(), database, key.clone(), Reserve::at(files.reserve()), lock)?;
     let created = sidecar.progress == Progress::Creating;
     if created {
-        Sidecar::new(store_id, Progress::Ready, key).write(files)?;
+        sidecar.ready().write(files)?;
     }
     Ok(Opened { connections, store_id, created })
 }
 
-fn random_store_id() -> Result<StoreId, StoreError> {
+pub(crate) fn random_store_id() -> Result<StoreId, StoreError> {
     let mut bytes = [0u8; 16];
     SystemRandom::new().fill(&mut bytes).map_err(|_| StoreError::NoAccess)?;
     Ok(StoreId::from_uuid(uuid::Builder::from_random_bytes(bytes).into_uuid()))

@@ -21,7 +21,7 @@ use rusqlite::Connection;
 use crate::connection::Connections;
 use crate::files::{DatabaseFile, StoreFiles};
 use crate::lock::StoreLock;
-use crate::open::{key_of, open_store};
+use crate::open::{keys_of, open_store};
 use crate::table::damaged::{self, COPIED};
 use crate::table::{document, id_map, meta, outbox};
 use crate::{KeyProvider, StoreError};
@@ -81,9 +81,9 @@ pub fn salvage(from: &Path, to: &Path, keys: &dyn KeyProvider) -> Result<Salvage
         return Err(StoreError::NotAStore);
     }
     let unfinished = unfinished(to)?;
-    let key = key_of(&files, keys)?;
+    let candidates = keys_of(&files, keys)?;
     StoreFiles::in_folder(&unfinished).make_folder()?;
-    let mut copy = DamagedCopy::make(&files, key, &unfinished)?;
+    let mut copy = DamagedCopy::make(&files, candidates, &unfinished)?;
     let report = fill(&mut copy, &unfinished, keys)?;
     drop(copy);
     fs::rename(&unfinished, to)?;

@@ -113,6 +113,25 @@ impl KeyedConnection {
         Ok(StoreId::from_bytes(bytes.try_into().map_err(|_| StoreError::Corrupt)?))
     }
 
+    /// Writes a whole copy, log included, as one file under another key, and empties the own log.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] for a damaged page, [`StoreError::DiskFull`], or another failure of the disk. The copy is
+    /// then of no use; this database is as it was.
+    pub(crate) fn copy_into(self, path: &Path, key: &StoreKey, next: &StoreKey) -> Result<(), StoreError> {
+        let connection = self.0;
+        connection.execute_batch(DURABILITY)?;
+        let text = path.to_str().ok_or(StoreError::NoAccess)?;
+        connection.execute("VACUUM INTO ?1", [text])?;
+        refuse_zeros(&connection)?;
+        let copy = Self::open(path, key, Creation::Forbidden)?.0;
+        change_key(&copy, next)?;
+        copy.close().map_err(|(_, error)| error)?;
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        connection.close().map_err(|(_, error)| error)?;
+        Ok(())
+    }
+
     pub(super) fn into_writer(self) -> Result<Connection, StoreError> {
         let connection = self.0;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
@@ -167,6 +186,18 @@ fn set_key(connection: &Connection, key: &StoreKey) -> Result<(), StoreError> {
     let code =
         unsafe { ffi::sqlite3_key(connection.handle(), literal.as_ptr().cast(), KEY_LITERAL_BYTES as c_int) };
     if code == ffi::SQLITE_OK { Ok(()) } else { Err(StoreError::Database { code }) }
+}
+
+/// Encrypts every page of a file anew.
+#[allow(unsafe_code, reason = "the key may not pass through SQL text, and rusqlite wraps no other way")]
+fn change_key(connection: &Connection, key: &StoreKey) -> Result<(), StoreError> {
+    let literal = key_literal(key);
+    // SAFETY: the handle is open and borrowed for the whole call, nobody else uses it, and SQLCipher copies the
+    // given number of bytes before it returns.
+    let code = unsafe {
+        ffi::sqlite3_rekey(connection.handle(), literal.as_ptr().cast(), KEY_LITERAL_BYTES as c_int)
+    };
+    if code == ffi::SQLITE_OK { Ok(()) } else { Err(crate::error::named(code)) }
 }
 
 /// Number of pages that were not cached, so that they had to be decrypted, since this was last asked.

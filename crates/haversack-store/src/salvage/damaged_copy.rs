@@ -53,12 +53,16 @@ pub(crate) struct DamagedCopy {
 }
 
 impl DamagedCopy {
-    /// Copies database and log into a folder of their own within `folder`, and opens the copy with a key.
+    /// Copies database and log into a folder of their own within `folder`, and opens the copy with the key that fits.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] when not even the list of its tables can be read, [`StoreError::SchemaTooNew`], or a failure
     /// of the disk.
-    pub(crate) fn make(files: &StoreFiles, key: StoreKey, folder: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn make(
+        files: &StoreFiles,
+        candidates: Vec<StoreKey>,
+        folder: &Path,
+    ) -> Result<Self, StoreError> {
         let scratch = Scratch::within(folder)?;
         let database = scratch.0.join("store.db");
         for (from, to) in files.database_and_log().iter().zip(["store.db", "store.db-wal"]) {
@@ -68,6 +72,12 @@ impl DamagedCopy {
                 opened => drop(io::copy(&mut opened?, &mut File::create(scratch.0.join(to))?)?),
             }
         }
+        let is_key = |key: &&StoreKey| {
+            KeyedConnection::try_open(&database, key, Creation::Forbidden)
+                .is_ok_and(|opened| opened.is_some())
+        };
+        let fitting = candidates.iter().find(is_key).or(candidates.first());
+        let key = fitting.cloned().ok_or(StoreError::KeyMissing)?;
         let mut copy = Self { connection: None, is_cut: false, database, key, _scratch: scratch };
         let mut opened = copy.flatten();
         for bytes in FILLING_BYTES {
@@ -99,7 +109,7 @@ impl DamagedCopy {
             Some(connection) => connection,
             None => KeyedConnection::open(&self.database, &self.key, Creation::Forbidden)?.into_examiner()?,
         };
-        let answer = observe(&connection, work)?;
+        let answer = observe(&connection, work).inspect_err(|e| eprintln!("DEBUG {e:?}"))?;
         self.connection = Some(connection);
         Ok(answer)
     }

@@ -8,7 +8,7 @@ use super::damaged_copy::DamagedCopy;
 use super::{Tally, read};
 use crate::files::StoreFiles;
 use crate::lock::StoreLock;
-use crate::open::{Plan, key_of, look};
+use crate::open::{Plan, keys_of, look};
 use crate::{KeyProvider, StoreError};
 
 /// Which row of the opening table applies.
@@ -132,8 +132,8 @@ fn look_into(folder: &Path, keys: &dyn KeyProvider, told: &mut Examination) -> R
         Plan::Identify => None,
     };
     told.store_id = sidecar.as_ref().map(|sidecar| sidecar.store_id);
-    let key = key_of(&files, keys)?;
-    let mut copy = DamagedCopy::make(&files, key, &std::env::temp_dir())?;
+    let candidates = keys_of(&files, keys)?;
+    let mut copy = DamagedCopy::make(&files, candidates, &std::env::temp_dir())?;
     let named = copy.store_id();
     if let (Some(named), Some(expected)) = (named, told.store_id)
         && named != expected
