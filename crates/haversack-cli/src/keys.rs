@@ -50,7 +50,8 @@ pub(crate) fn token(descriptor: u32) -> Result<Zeroizing<String>, Failure> {
 /// # Errors
 /// [`Failure::Passphrase`] when it cannot be read. Its length is the library's to judge.
 pub(crate) fn passphrase(descriptor: u32) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let mut bytes = read(descriptor, PASSPHRASE_BYTES_MAX + 2).map_err(|_| Failure::Passphrase(descriptor))?;
+    let mut bytes =
+        read(descriptor, PASSPHRASE_BYTES_MAX + 2).map_err(|_| Failure::Passphrase(descriptor))?;
     if let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
         bytes.truncate(end);
     }

@@ -74,7 +74,8 @@ impl Place {
     }
 
     fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let entries = fs::read_dir(self.path("store")).expect("a folder").map(|entry| entry.expect("one").path());
+        let entries =
+            fs::read_dir(self.path("store")).expect("a folder").map(|entry| entry.expect("one").path());
         entries.map(|path| (path.clone(), fs::read(path).expect("read"))).collect()
     }
 

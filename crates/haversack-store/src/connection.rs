@@ -174,8 +174,7 @@ impl Connections {
         let Self { writer, readers, _lock, .. } = self;
         drop(readers);
         let writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // Better statistics are a gift to the next opening; without them, say on a full disk, nothing is lost.
-        let _ = writer.connection.execute_batch("PRAGMA optimize");
+        // No statistics for the planner: a damaged page among them would hide every table.
         empty_log(&writer.connection)
     }
 

@@ -12,7 +12,7 @@ use crate::StoreError;
 /// Holds the store until it is dropped.
 #[derive(Debug)]
 pub(crate) struct StoreLock {
-    _file: File,
+    file: File,
 }
 
 impl StoreLock {
@@ -39,10 +39,17 @@ impl StoreLock {
 
     fn take(file: File) -> Result<Self, StoreError> {
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(StoreError::AlreadyOpen),
             Err(TryLockError::Error(error)) => Err(error.into()),
         }
+    }
+}
+
+impl Drop for StoreLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough while a process this one is starting still shares it.
+        let _ = self.file.unlock();
     }
 }
 

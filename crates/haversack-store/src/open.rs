@@ -24,8 +24,6 @@
 //! | no sidecar, a database | opens it if the provider knows one key only and that key fits; writes the sidecar anew |
 
 #[cfg(test)]
-mod matrix;
-#[cfg(test)]
 mod tests;
 
 use std::io;

@@ -32,14 +32,18 @@ pub(super) struct RecoveryArguments {
 #[derive(Debug, clap::Subcommand)]
 enum RecoveryCommand {
     /// Keep the key under a passphrase, in place of the slot there was.
-    #[command(after_help = "Example:\n  haversack recovery add --key-fd 3 3<key --passphrase-fd 4 4<passphrase")]
+    #[command(
+        after_help = "Example:\n  haversack recovery add --key-fd 3 3<key --passphrase-fd 4 4<passphrase"
+    )]
     Add {
         /// Read the passphrase from this file descriptor.
         #[arg(long, value_name = "N")]
         passphrase_fd: u32,
     },
     /// Bring the key back: to the platform's key store, or to a file descriptor.
-    #[command(after_help = "Example:\n  haversack recovery open --passphrase-fd 4 4<passphrase --to-fd 5 5>key")]
+    #[command(
+        after_help = "Example:\n  haversack recovery open --passphrase-fd 4 4<passphrase --to-fd 5 5>key"
+    )]
     Open {
         /// Read the passphrase from this file descriptor.
         #[arg(long, value_name = "N")]

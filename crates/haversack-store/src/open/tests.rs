@@ -1,3 +1,5 @@
+mod matrix;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -60,9 +62,9 @@ impl KeyProvider for Keys {
 
 /// The bytes of every file that can hold work or say where it is. `-shm` holds page numbers only and is rebuilt, the reserve
 /// holds nothing.
-pub(super) type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
+type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
 
-pub(super) fn snapshot(folder: &TempDir) -> Snapshot {
+fn snapshot(folder: &TempDir) -> Snapshot {
     let files = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
     let is_kept = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
@@ -72,19 +74,19 @@ pub(super) fn snapshot(folder: &TempDir) -> Snapshot {
     whole.filter(|(_, bytes)| !bytes.is_empty()).collect()
 }
 
-pub(super) fn key(byte: u8) -> StoreKey {
+fn key(byte: u8) -> StoreKey {
     StoreKey::from_bytes([byte; STORE_KEY_BYTES])
 }
 
-pub(super) fn database(folder: &TempDir) -> PathBuf {
+fn database(folder: &TempDir) -> PathBuf {
     folder.path().join("store.db")
 }
 
-pub(super) fn sidecar(folder: &TempDir) -> PathBuf {
+fn sidecar(folder: &TempDir) -> PathBuf {
     folder.path().join("store.json")
 }
 
-pub(super) fn put_secret(opened: &Opened) {
+fn put_secret(opened: &Opened) {
     opened
         .connections
         .write(|tx| {
@@ -94,7 +96,7 @@ pub(super) fn put_secret(opened: &Opened) {
         .unwrap();
 }
 
-pub(super) fn has_secret(opened: &Opened) -> bool {
+fn has_secret(opened: &Opened) -> bool {
     let found: Result<Vec<u8>, _> = opened.connections.read(|connection| {
         Ok(connection.query_row("SELECT value FROM meta WHERE key = 'secret'", [], |row| row.get(0))?)
     });
@@ -102,7 +104,7 @@ pub(super) fn has_secret(opened: &Opened) -> bool {
 }
 
 /// A closed store with work in it.
-pub(super) fn store_with(keys: &dyn KeyProvider) -> TempDir {
+fn store_with(keys: &dyn KeyProvider) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let opened = open_store(folder.path(), keys).unwrap();
     put_secret(&opened);
@@ -111,7 +113,7 @@ pub(super) fn store_with(keys: &dyn KeyProvider) -> TempDir {
 }
 
 /// A store as a killed process leaves it: its work is in the log only.
-pub(super) fn killed_store_with(keys: &dyn KeyProvider) -> TempDir {
+fn killed_store_with(keys: &dyn KeyProvider) -> TempDir {
     let living = tempfile::tempdir().unwrap();
     let opened = open_store(living.path(), keys).unwrap();
     put_secret(&opened);
@@ -123,7 +125,7 @@ pub(super) fn killed_store_with(keys: &dyn KeyProvider) -> TempDir {
 }
 
 /// Opens, expects a refusal, and expects every byte of the folder to be what it was.
-pub(super) fn refused(folder: &TempDir, keys: &dyn KeyProvider) -> StoreError {
+fn refused(folder: &TempDir, keys: &dyn KeyProvider) -> StoreError {
     let before = snapshot(folder);
     let error = open_store(folder.path(), keys).expect_err("must be refused");
     assert_eq!(snapshot(folder), before, "touched although refused: {error}");

@@ -109,7 +109,7 @@ impl DamagedCopy {
             Some(connection) => connection,
             None => KeyedConnection::open(&self.database, &self.key, Creation::Forbidden)?.into_examiner()?,
         };
-        let answer = observe(&connection, work).inspect_err(|e| eprintln!("DEBUG {e:?}"))?;
+        let answer = observe(&connection, work)?;
         self.connection = Some(connection);
         Ok(answer)
     }

@@ -1,8 +1,6 @@
 //! Reading the tables of a damaged store, from every side: what lies behind a damaged page is reached from the other end,
 //! or through an index. A row counts only when every page read for it passed its authentication.
 
-use std::collections::BTreeSet;
-
 use haversack_core::Document;
 use haversack_core::outbox::Entry;
 use haversack_protocol::{ChangeHash, RecordId, ServerId};
@@ -42,12 +40,12 @@ impl Side {
     pub(crate) const ALL: [Self; 3] = [Self::Front, Self::Back, Self::Index];
 }
 
-/// Adds the numbers of rows until one cannot be read. The tail has no index; its other sides are asked once more.
+/// Hands over the numbers of rows until one cannot be read. The tail has no index; its other sides are asked once more.
 pub(crate) fn numbers(
     connection: &Connection,
     table: Numbered,
     side: Side,
-    found: &mut BTreeSet<i64>,
+    take: impl FnMut(i64),
 ) -> Result<(), StoreError> {
     let sql = match (table, side) {
         (Numbered::Outbox, Side::Front) => "SELECT rowid FROM outbox NOT INDEXED ORDER BY rowid",
@@ -59,15 +57,7 @@ pub(crate) fn numbers(
         (Numbered::Document, Side::Back) => "SELECT rowid FROM document NOT INDEXED ORDER BY rowid DESC",
         (Numbered::Document, Side::Index) => "SELECT rowid FROM document ORDER BY record",
     };
-    each(
-        connection,
-        sql,
-        [],
-        |row| row.get(0),
-        |number| {
-            found.insert(number);
-        },
-    )
+    each(connection, sql, [], |row| row.get(0), take)
 }
 
 /// The entry under an order, filed or not, without its frozen parts. Where what its author had seen cannot be read any

@@ -103,6 +103,7 @@ fn damage_every_page(damage: impl Fn(&mut [u8])) {
             assert!(tally.kept == all || (tally.kept < all && tally.lost > 0), "page {page}: {report:?}");
         }
         assert_eq!(store.check().unwrap(), Vec::<String>::new(), "page {page}");
+        assert!(report.entries.kept + report.documents.kept >= 8, "page {page} hides all others: {report:?}");
         lost_entries = lost_entries.max(report.entries.lost);
         lost_documents = lost_documents.max(report.documents.lost);
     }

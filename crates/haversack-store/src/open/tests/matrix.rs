@@ -8,7 +8,6 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::tests::*;
 use super::*;
 use crate::HostKey;
 
@@ -19,13 +18,13 @@ fn keys() -> HostKey {
     HostKey::new(key(1))
 }
 
-/// Runs one of the ignored tests below in a process of its own, after a shell did `before`.
+/// Runs one of the tests below that do nothing otherwise in a process of its own, after a shell did `before`.
 fn other_process(folder: &Path, name: &str, before: &str) -> Child {
-    let script = format!("{before} exec \"$0\" --exact \"$1\" --ignored --nocapture");
+    let script = format!("{before} exec \"$0\" --exact \"$1\" --nocapture");
     Command::new("sh")
         .args(["-c", &script])
         .arg(std::env::current_exe().unwrap())
-        .arg(format!("open::matrix::{name}"))
+        .arg(format!("open::tests::matrix::{name}"))
         .env(FOLDER_VARIABLE, folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -33,8 +32,9 @@ fn other_process(folder: &Path, name: &str, before: &str) -> Child {
         .unwrap()
 }
 
-fn folder_of_the_other_process() -> std::path::PathBuf {
-    std::env::var_os(FOLDER_VARIABLE).expect("started by another test").into()
+/// The folder it is about, in a process that another test started.
+fn folder_of_the_other_process() -> Option<PathBuf> {
+    std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from)
 }
 
 #[test]
@@ -97,9 +97,9 @@ fn a_lost_log_goes_unnoticed_and_takes_only_what_was_in_it() {
 
 /// Opens in another process, says how it went, and holds the store until its input ends.
 #[test]
-#[ignore = "run by other tests as another process"]
-fn open_elsewhere() {
-    let opened = open_store(&folder_of_the_other_process(), &keys());
+fn another_process_opens_and_says_how_it_went() {
+    let Some(folder) = folder_of_the_other_process() else { return };
+    let opened = open_store(&folder, &keys());
     println!("[{}]", if opened.is_ok() { "opened" } else { "refused" });
     if let Err(error) = &opened {
         assert!(matches!(error, StoreError::AlreadyOpen), "{error}");
@@ -121,7 +121,9 @@ fn heard(child: &mut Child) -> String {
 #[test]
 fn of_processes_that_open_at_once_one_gets_the_store_and_a_killed_holder_lets_go() {
     let folder = tempfile::tempdir().unwrap();
-    let mut others: Vec<_> = (0..3).map(|_| other_process(folder.path(), "open_elsewhere", "")).collect();
+    let mut others: Vec<_> = (0..3)
+        .map(|_| other_process(folder.path(), "another_process_opens_and_says_how_it_went", ""))
+        .collect();
     let answers: Vec<String> = others.iter_mut().map(heard).collect();
     assert_eq!(answers.iter().filter(|answer| *answer == "opened").count(), 1, "{answers:?}");
     assert_eq!(answers.iter().filter(|answer| *answer == "refused").count(), 2, "{answers:?}");
@@ -136,9 +138,8 @@ fn of_processes_that_open_at_once_one_gets_the_store_and_a_killed_holder_lets_go
 
 /// Takes every file handle, then gives back one after the other until the store opens.
 #[test]
-#[ignore = "run by other tests as another process"]
-fn open_with_few_handles() {
-    let folder = folder_of_the_other_process();
+fn another_process_opens_with_few_handles() {
+    let Some(folder) = folder_of_the_other_process() else { return };
     let mut taken = Vec::new();
     while let Ok(file) = File::open("/dev/null") {
         taken.push(file);
@@ -157,7 +158,7 @@ fn open_with_few_handles() {
 fn too_many_open_files_are_retryable_at_every_step_of_opening() {
     let folder = store_with(&keys());
     let before = snapshot(&folder);
-    let mut other = other_process(folder.path(), "open_with_few_handles", "ulimit -n 40;");
+    let mut other = other_process(folder.path(), "another_process_opens_with_few_handles", "ulimit -n 40;");
     let refusals: usize = heard(&mut other).parse().expect("a count");
     assert!(other.wait().unwrap().success());
     assert!(refusals >= 5, "each file of the store was the one too many once: {refusals}");
@@ -167,9 +168,9 @@ fn too_many_open_files_are_retryable_at_every_step_of_opening() {
 
 /// Opens where nothing can be written, and says what the refusal was.
 #[test]
-#[ignore = "run by other tests as another process"]
-fn open_read_only() {
-    let error = open_store(&folder_of_the_other_process(), &keys()).unwrap_err();
+fn another_process_meets_a_read_only_disk() {
+    let Some(folder) = folder_of_the_other_process() else { return };
+    let error = open_store(&folder, &keys()).unwrap_err();
     assert!(error.is_retryable() && !error.is_data_at_risk(), "{error:?}");
     println!("[{error:?}]");
 }
@@ -183,7 +184,7 @@ fn a_store_on_a_read_only_disk_is_told_and_untouched() {
         "mount --bind \"${FOLDER_VARIABLE}\" \"${FOLDER_VARIABLE}\" && \
         mount -o remount,bind,ro \"${FOLDER_VARIABLE}\" && printf '[mounted]' &&"
     );
-    let mut other = in_own_mounts(folder.path(), "open_read_only", &mount);
+    let mut other = in_own_mounts(folder.path(), "another_process_meets_a_read_only_disk", &mount);
     if heard(&mut other) != "mounted" {
         eprintln!("skipped: this machine lets no test mount a disk");
         return;
@@ -196,8 +197,8 @@ fn a_store_on_a_read_only_disk_is_told_and_untouched() {
 #[cfg(target_os = "linux")]
 fn in_own_mounts(folder: &Path, name: &str, before: &str) -> Child {
     let exe = std::env::current_exe().unwrap();
-    let test = format!("open::matrix::{name}");
-    let script = format!("{before} exec \"$0\" --exact \"$1\" --ignored --nocapture");
+    let test = format!("open::tests::matrix::{name}");
+    let script = format!("{before} exec \"$0\" --exact \"$1\" --nocapture");
     let mut command = Command::new("unshare");
     command.args(["-rm", "sh", "-c", &script]).arg(exe).arg(test).env(FOLDER_VARIABLE, folder);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
