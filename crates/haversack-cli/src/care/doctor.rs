@@ -21,7 +21,7 @@ with 5 when something is damaged.
 Examples:
   haversack doctor --key-fd 3 3<key
   haversack doctor --json --key-fd 3 3<key > report.json")]
-pub(super) struct DoctorArguments {}
+pub(crate) struct DoctorArguments {}
 
 /// Examines the store and tells.
 pub(super) fn run(store: &StoreArguments, screen: Screen, _: &DoctorArguments) -> Result<Exit, Failure> {

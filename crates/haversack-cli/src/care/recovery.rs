@@ -24,7 +24,7 @@ from a file descriptor, to its end or the first line end.
 Examples:
   haversack recovery add --passphrase-fd 4 4<passphrase
   haversack recovery open --passphrase-fd 4 4<passphrase")]
-pub(super) struct RecoveryArguments {
+pub(crate) struct RecoveryArguments {
     #[command(subcommand)]
     command: RecoveryCommand,
 }

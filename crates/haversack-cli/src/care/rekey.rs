@@ -23,7 +23,7 @@ fresh key.
 Example:
   head -c 32 /dev/urandom > key-2
   haversack rekey --key-fd 3 3<key --new-key-fd 4 4<key-2")]
-pub(super) struct RekeyArguments {
+pub(crate) struct RekeyArguments {
     /// Read the new key from this file descriptor.
     #[arg(long, value_name = "N")]
     new_key_fd: Option<u32>,

@@ -23,7 +23,7 @@ everything anew.
 
 Example:
   haversack salvage --to ./visits-2 --key-fd 3 3<key")]
-pub(super) struct SalvageArguments {
+pub(crate) struct SalvageArguments {
     /// Folder of the new store; not there yet, or empty.
     #[arg(long, value_name = "DIR")]
     to: PathBuf,

@@ -123,7 +123,9 @@ fn numbers(copy: &mut DamagedCopy, table: Numbered) -> Numbers {
     let mut ends = vec![];
     for side in Side::ALL {
         let mut found = BTreeSet::new();
-        let take = |number| drop(found.insert(number));
+        let take = |number| {
+            found.insert(number);
+        };
         let is_whole = copy.ask(|connection| damaged::numbers(connection, table, side, take)).is_ok();
         if is_whole {
             return Numbers { found, is_cut: false, lost: 0 };

@@ -1,6 +1,12 @@
 //! What else can happen to a store's files, row by row: each a typed error that says whether trying again helps and
 //! whether work is at risk, and never a file that was made anew or emptied.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "processes of tests talk to each other, and skipping is told"
+)]
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::Path;
