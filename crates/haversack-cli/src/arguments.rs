@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::json;
 
+use crate::care::CareCommand;
 use crate::demo::DemoArguments;
 use crate::exit::Exit;
 use crate::export::ExportArguments;
@@ -99,6 +100,8 @@ pub(crate) enum Command {
     Export(ExportArguments),
     /// Create records from JSON lines or CSV.
     Import(ImportArguments),
+    #[command(flatten)]
+    Care(CareCommand),
     /// One phone of the demo.
     #[command(name = "__phone", hide = true)]
     Phone,
@@ -115,7 +118,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Coordinate", &["override", "release", "conflicts"]),
     ("Find the way home", &["sync", "outbox", "notices"]),
     ("Bring in, take out", &["import", "export"]),
-    ("Look after a store", &["inspect"]),
+    ("Look after a store", &["inspect", "doctor", "salvage", "rekey", "recovery"]),
 ];
 
 const TEMPLATE: &str =

@@ -56,6 +56,11 @@ pub(crate) enum Failure {
         "file descriptor {0} cannot be read; open it in the shell: haversack ... --key-fd {0} {0}<KEYFILE"
     )]
     KeyUnreadable(u32),
+    /// The descriptor of the passphrase cannot be read.
+    #[error(
+        "file descriptor {0} cannot be read; open it in the shell: haversack ... --passphrase-fd {0} {0}<FILE"
+    )]
+    Passphrase(u32),
     /// The descriptor of the token cannot be read, or holds none.
     #[error(
         "file descriptor {0} holds no token; open it in the shell: haversack ... --token-fd {0} {0}<TOKENFILE"
@@ -120,7 +125,7 @@ impl Failure {
             | Self::NotPut(_)
             | Self::NoServer => Exit::Usage,
             Self::UnknownRecord(_) | Self::UnknownNotice(_) => Exit::Refused,
-            Self::KeyForm(_) | Self::KeyUnreadable(_) => Exit::Key,
+            Self::KeyForm(_) | Self::KeyUnreadable(_) | Self::Passphrase(_) => Exit::Key,
             Self::Token(_) | Self::NotBound => Exit::Account,
             Self::File { .. } | Self::Output(_) | Self::Server(_) | Self::Threads(_) => Exit::Failed,
         }
@@ -153,6 +158,7 @@ impl Failure {
             Self::Server(_) => "server",
             Self::KeyForm(_) => "key-unusable",
             Self::KeyUnreadable(_) => "key-unreadable",
+            Self::Passphrase(_) => "passphrase-unreadable",
             Self::Token(_) => "token",
             Self::NotBound => "not-bound",
             Self::File { .. } => "file",
@@ -181,7 +187,8 @@ fn library_code(error: &Error) -> &'static str {
     }
 }
 
-fn store_code(error: &StoreError) -> &'static str {
+/// The stable word for a refusal of the store.
+pub(crate) fn store_code(error: &StoreError) -> &'static str {
     match error {
         StoreError::StoreMissing => "store-missing",
         StoreError::KeyMissing => "key-missing",
@@ -209,6 +216,12 @@ fn store_code(error: &StoreError) -> &'static str {
         StoreError::NotSearched { .. } => "not-searched",
         StoreError::SearchTooLong => "search-too-long",
         StoreError::OtherPrincipal => "other-principal",
+        StoreError::RecoverySlotMissing => "no-recovery-slot",
+        StoreError::RecoverySlotUnreadable => "recovery-slot-unreadable",
+        StoreError::RecoverySlotForeign => "recovery-slot-foreign",
+        StoreError::RecoverySlotStale => "recovery-slot-stale",
+        StoreError::WrongPassphrase => "wrong-passphrase",
+        StoreError::PassphraseLength { .. } => "passphrase-length",
         _ => "storage",
     }
 }

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use haversack::{HostKey, KeyProvider, PlatformKeys, STORE_KEY_BYTES, StoreKey};
+use haversack_protocol::limits::PASSPHRASE_BYTES_MAX;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -42,6 +43,19 @@ pub(crate) fn token(descriptor: u32) -> Result<Zeroizing<String>, Failure> {
         return Err(refuse());
     }
     Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// The passphrase of a descriptor: its first line.
+///
+/// # Errors
+/// [`Failure::Passphrase`] when it cannot be read. Its length is the library's to judge.
+pub(crate) fn passphrase(descriptor: u32) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let mut bytes =
+        read(descriptor, PASSPHRASE_BYTES_MAX + 2).map_err(|_| Failure::Passphrase(descriptor))?;
+    if let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+        bytes.truncate(end);
+    }
+    Ok(bytes)
 }
 
 /// Reads a descriptor to its end, but at most one byte more than `bytes_max`.

@@ -4,6 +4,7 @@
 //! the environment, and never prints a value of a sensitive field unless asked.
 
 mod arguments;
+mod care;
 mod demo;
 mod exit;
 mod export;
@@ -49,6 +50,10 @@ async fn dispatch(arguments: Arguments) -> ExitCode {
             log_to_stderr(false);
             Box::pin(serve::run(arguments, store.json)).await
         }
+        Command::Care(command) => {
+            let is_json = store.json;
+            care::run(store, command).await.unwrap_or_else(|failure| tell(&failure, is_json)).into()
+        }
         command => {
             log_to_stderr(store.json);
             let worked = with_session(&store, async |session| Box::pin(work(session, command)).await).await;
@@ -77,7 +82,9 @@ async fn work(session: &Session, command: Command) -> Result<Exit, Failure> {
         Command::Inspect(arguments) => inspect::run(session, arguments).await,
         Command::Export(arguments) => export::run(session, arguments).await,
         Command::Import(arguments) => import::run(session, arguments).await,
-        Command::Demo(_) | Command::Serve(_) | Command::Phone | Command::Server(_) => Ok(Exit::Done),
+        Command::Demo(_) | Command::Serve(_) | Command::Care(_) | Command::Phone | Command::Server(_) => {
+            Ok(Exit::Done)
+        }
     }
 }
 

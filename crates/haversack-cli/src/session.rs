@@ -13,7 +13,7 @@ use crate::keys;
 use crate::present::Screen;
 
 /// Where a store's folder keeps the schema it was last opened with.
-const SCHEMA_FILE: &str = "schema.json";
+pub(crate) const SCHEMA_FILE: &str = "schema.json";
 /// What messages call it.
 const REMEMBERED: &str = "the schema in the store's folder";
 /// Names the store's folder when `--store` does not; a path is no secret.
@@ -49,8 +49,7 @@ pub(crate) async fn with_session(
 
 impl Session {
     async fn open(arguments: &StoreArguments) -> Result<Self, Failure> {
-        let folder = arguments.store.clone().or_else(|| std::env::var_os(STORE_VARIABLE).map(PathBuf::from));
-        let folder = folder.filter(|folder| !folder.as_os_str().is_empty()).ok_or(Failure::NoFolder)?;
+        let folder = folder_of(arguments)?;
         let (schema, to_remember) = choose_schema(&folder, arguments.schema.as_deref())?;
         let keys = keys::provider(arguments.key_fd)?;
         let store = Haversack::open(Config::new(&folder, schema.clone(), keys)).await?;
@@ -83,6 +82,15 @@ impl Session {
         let collection = self.schema.collection(collection);
         collection.and_then(|collection| collection.field(field)).is_none_or(|field| field.sensitive)
     }
+}
+
+/// The folder of the store.
+///
+/// # Errors
+/// [`Failure::NoFolder`].
+pub(crate) fn folder_of(arguments: &StoreArguments) -> Result<PathBuf, Failure> {
+    let folder = arguments.store.clone().or_else(|| std::env::var_os(STORE_VARIABLE).map(PathBuf::from));
+    folder.filter(|folder| !folder.as_os_str().is_empty()).ok_or(Failure::NoFolder)
 }
 
 /// The schema to open with, and its text when the folder does not remember it yet.

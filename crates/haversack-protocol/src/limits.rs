@@ -68,6 +68,16 @@ pub const FIELDS_MAX: usize = 128;
 pub const OUTBOX_ENTRIES_MAX: u64 = 100_000;
 /// Bytes of the words one search asks for.
 pub const SEARCH_BYTES_MAX: usize = 1024;
+/// Bytes of disk a store keeps back, so that verdicts can be applied and edits discarded when the disk is full.
+pub const RESERVE_BYTES: u64 = 4 * 1024 * 1024;
+/// Rounds of PBKDF2-HMAC-SHA512 a recovery slot's passphrase is stretched by; fewer are refused.
+pub const RECOVERY_ITERATIONS: u32 = 210_000;
+/// Rounds above which a recovery slot is refused: opening it would take minutes.
+pub const RECOVERY_ITERATIONS_MAX: u32 = 10_000_000;
+/// Fewest bytes of a recovery slot's passphrase.
+pub const PASSPHRASE_BYTES_MIN: usize = 12;
+/// Most bytes of a recovery slot's passphrase.
+pub const PASSPHRASE_BYTES_MAX: usize = 1024;
 /// Records one list call may return.
 pub const LIST_LIMIT_MAX: u32 = 10_000;
 /// First pause after a failed request, in milliseconds; doubled each time, drawn with full jitter.

@@ -13,11 +13,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 
-pub(crate) use keyed::{Creation, KeyedConnection};
+pub(crate) use keyed::{Creation, KeyedConnection, refuse_zeros};
 
+use crate::files::FileIdentity;
 use crate::lock::StoreLock;
+use crate::reserve::{Reserve, with_room};
 use crate::{StoreError, StoreKey};
 
 /// Connections that read beside the writer; each costs its page cache.
@@ -27,6 +29,9 @@ const READERS: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Connections {
     path: PathBuf,
+    /// Which file that name stood for at opening.
+    file: FileIdentity,
+    reserve: Reserve,
     /// Kept to replace a spoilt connection; SQLCipher keeps a copy for as long, too.
     key: StoreKey,
     writer: Mutex<Seat>,
@@ -65,6 +70,7 @@ impl Connections {
         path: &Path,
         verified: KeyedConnection,
         key: StoreKey,
+        reserve: Reserve,
         lock: StoreLock,
     ) -> Result<Self, StoreError> {
         let mut writer = verified.into_writer()?;
@@ -72,8 +78,12 @@ impl Connections {
         let reader = || -> Result<Mutex<Seat>, StoreError> {
             Ok(Seat::new(KeyedConnection::open(path, &key, Creation::Forbidden)?.into_reader()?))
         };
+        // Without it edits are refused, each with the reason; everything else goes on.
+        let _ = reserve.hold();
         Ok(Self {
             path: path.to_path_buf(),
+            file: FileIdentity::of(path)?,
+            reserve,
             readers: [reader()?, reader()?],
             writer: Seat::new(writer),
             key,
@@ -82,15 +92,45 @@ impl Connections {
         })
     }
 
-    /// Runs a unit of work: all of it is stored when this returns `Ok`, and none of it otherwise. The work must not call
-    /// [`Connections::write`] or [`Connections::read`]: each waits for the other.
+    /// Runs a unit of work that brings new work in: all of it is stored when this returns `Ok`, and none of it otherwise.
+    /// Refused while the reserve is given up and cannot be made again. The work must not call [`Connections::write`] or
+    /// [`Connections::read`]: each waits for the other.
     ///
     /// # Errors
-    /// What the work returns, or why it could not begin or commit.
+    /// What the work returns, or why it could not begin or commit; [`StoreError::StoreMissing`] when the file was taken
+    /// away since the store was opened.
     pub(crate) fn write<T>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.reserve.hold()?;
+        self.write_once(work)
+    }
+
+    /// Runs a unit of work that brings what is stored home or makes room, so that it must go on when the disk is full: it
+    /// then gets the room of the reserve and is run once more.
+    ///
+    /// # Errors
+    /// Those of [`Connections::write`].
+    pub(crate) fn write_even_when_full<T>(
+        &self,
+        work: impl Fn(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        with_room(&self.reserve, || {
+            let outcome = self.write_once(&work);
+            if matches!(outcome, Err(StoreError::DiskFull)) {
+                // What was moved into the database need not be kept in the log, whose room is then used again.
+                let _ = hold(&self.writer).connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");
+            }
+            outcome
+        })
+    }
+
+    fn write_once<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.file.must_be(&self.path)?;
         let mut writer = self.writer()?;
         let outcome = commit(&writer.connection, work);
         writer.remember(&outcome);
@@ -135,8 +175,7 @@ impl Connections {
         // Without commits no checkpoint moves a page while it is being read past the page cache.
         let _writers_wait = self.writer()?;
         let mut reader = self.free_reader()?;
-        let mut lines = findings(&reader.connection, "PRAGMA cipher_integrity_check")?;
-        lines.extend(findings(&reader.connection, "PRAGMA integrity_check")?);
+        let lines = written_findings(&reader.connection)?;
         reader.is_spoilt |= !lines.is_empty();
         Ok(lines)
     }
@@ -149,8 +188,7 @@ impl Connections {
         let Self { writer, readers, _lock, .. } = self;
         drop(readers);
         let writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // Better statistics are a gift to the next opening; without them, say on a full disk, nothing is lost.
-        let _ = writer.connection.execute_batch("PRAGMA optimize");
+        // No statistics for the planner: a damaged page among them would hide every table.
         empty_log(&writer.connection)
     }
 
@@ -230,23 +268,37 @@ fn commit<T>(
     work: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     let begun = Begun::begin(connection, "BEGIN IMMEDIATE")?;
-    let value = work(begun.0)?;
+    let worked = work(begun.0);
+    refuse_zeros(connection)?;
+    let value = worked?;
     connection.prepare_cached("COMMIT")?.execute([])?;
     Ok(value)
 }
 
-/// Ends by rolling back.
-fn observe<T>(
+/// Ends by rolling back. Zeros in place of a damaged page can look like many other failures, so they are asked for first.
+pub(crate) fn observe<T>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     let begun = Begun::begin(connection, "BEGIN DEFERRED")?;
-    work(begun.0)
+    let worked = work(begun.0);
+    refuse_zeros(connection)?;
+    worked
 }
 
 fn empty_log(connection: &Connection) -> Result<(), StoreError> {
     let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if busy == 0 { Ok(()) } else { Err(StoreError::Busy) }
+}
+
+/// One line per finding about authenticity or structure of a page.
+///
+/// # Errors
+/// Why a check could not run.
+pub(crate) fn written_findings(connection: &Connection) -> Result<Vec<String>, StoreError> {
+    let mut lines = findings(connection, "PRAGMA cipher_integrity_check")?;
+    lines.extend(findings(connection, "PRAGMA integrity_check")?);
+    Ok(lines)
 }
 
 /// Damage that stops a check is a finding of it.
@@ -261,7 +313,10 @@ fn findings(connection: &Connection, pragma: &str) -> Result<Vec<String>, StoreE
         Ok(())
     })();
     match found {
-        Err(StoreError::Corrupt) => lines.push("a damaged page stopped the check".to_owned()),
+        // "Logic error" is what SQLCipher makes of a damaged page in places where SQLite expects none.
+        Err(StoreError::Corrupt | StoreError::Database { code: ffi::SQLITE_ERROR }) => {
+            lines.push("a damaged page stopped the check".to_owned())
+        }
         failed => failed?,
     }
     lines.retain(|line| line != "ok");

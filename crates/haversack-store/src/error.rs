@@ -13,7 +13,8 @@ use rusqlite::ffi;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The store file is gone although its sidecar is there; only an explicit call starts anew.
+    /// The store file is gone although its sidecar is there, or was taken away while the store was open; only an explicit
+    /// call starts anew.
     #[error("the store file is missing although its sidecar is there; restore it, or start anew explicitly")]
     StoreMissing,
     /// The file is there but the key store has no key for it. Nothing was created or touched.
@@ -137,6 +138,29 @@ pub enum StoreError {
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
+    /// There is no recovery slot.
+    #[error("this store has no recovery slot")]
+    RecoverySlotMissing,
+    /// The recovery slot does not read.
+    #[error("the recovery slot is damaged; restore its file from elsewhere")]
+    RecoverySlotUnreadable,
+    /// The recovery slot belongs to another store.
+    #[error("the recovery slot belongs to another store")]
+    RecoverySlotForeign,
+    /// The recovery slot holds a key the store no longer has.
+    #[error("the recovery slot holds a key this store no longer has; add it anew")]
+    RecoverySlotStale,
+    /// The passphrase does not open the recovery slot.
+    #[error("the passphrase does not open the recovery slot, or somebody changed it")]
+    WrongPassphrase,
+    /// A passphrase is too short or too long.
+    #[error("a passphrase takes {min} to {max} bytes")]
+    PassphraseLength {
+        /// Fewest bytes.
+        min: usize,
+        /// Most bytes.
+        max: usize,
+    },
     /// SQLite failed in a way that has no better name.
     #[error("the database failed (code {code})")]
     Database {
@@ -175,6 +199,9 @@ impl StoreError {
                 | Self::MixedFiles
                 | Self::Unreadable(_)
                 | Self::Document { .. }
+                | Self::RecoverySlotUnreadable
+                | Self::RecoverySlotForeign
+                | Self::RecoverySlotStale
         )
     }
 }
@@ -216,11 +243,12 @@ impl From<rusqlite::Error> for StoreError {
 
 /// Gives the name of an extended result code. "Not a database" means damage here: the key check value is compared
 /// before a file is opened, so a key that does not fit never gets this far.
-fn named(extended: i32) -> StoreError {
+pub(crate) fn named(extended: i32) -> StoreError {
     match (extended & 0xff, extended) {
         (_, ffi::SQLITE_IOERR_NOMEM) | (ffi::SQLITE_NOMEM, _) => StoreError::OutOfMemory,
         (ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED, _) => StoreError::Busy,
-        (ffi::SQLITE_FULL, _) => StoreError::DiskFull,
+        // The index of the log is made by writing one byte to each of its pages.
+        (ffi::SQLITE_FULL, _) | (_, ffi::SQLITE_IOERR_SHMSIZE) => StoreError::DiskFull,
         (ffi::SQLITE_READONLY, _) => StoreError::ReadOnly,
         (ffi::SQLITE_CANTOPEN | ffi::SQLITE_PERM | ffi::SQLITE_AUTH, _) => StoreError::NoAccess,
         (ffi::SQLITE_NOTADB | ffi::SQLITE_CORRUPT, _) => StoreError::Corrupt,
@@ -244,6 +272,7 @@ mod tests {
         assert!(matches!(failure(5), StoreError::Busy));
         assert!(matches!(failure(517), StoreError::Busy), "a stale read transaction");
         assert!(matches!(failure(13), StoreError::DiskFull));
+        assert!(matches!(failure(4874), StoreError::DiskFull), "no room for the index of the log");
         assert!(matches!(failure(8), StoreError::ReadOnly));
         assert!(matches!(failure(1544), StoreError::ReadOnly), "a folder that cannot be written");
         assert!(matches!(failure(14), StoreError::NoAccess));

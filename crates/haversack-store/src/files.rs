@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::StoreError;
 
 /// Bytes of a database page; SQLCipher's default, and the size of every store file's parts.
-const PAGE_BYTES: u64 = 4096;
+pub(crate) const PAGE_BYTES: u64 = 4096;
 
 /// First bytes of a database without encryption.
 const PLAIN_HEADER: &[u8; 16] = b"SQLite format 3\0";
@@ -36,6 +36,43 @@ pub(crate) enum DatabaseFile {
     Opaque,
 }
 
+/// Which file stands under a name, where the system tells files apart. A database that was removed can be written to as
+/// long as it is open, and is gone with its last reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileIdentity {
+    #[cfg(unix)]
+    numbers: (u64, u64),
+}
+
+impl FileIdentity {
+    /// Looks which file it is.
+    ///
+    /// # Errors
+    /// [`StoreError::StoreMissing`] when there is none.
+    pub(crate) fn of(path: &Path) -> Result<Self, StoreError> {
+        let found = metadata_of(path)?.ok_or(StoreError::StoreMissing)?;
+        #[cfg(unix)]
+        let numbers = {
+            use std::os::unix::fs::MetadataExt;
+            (found.dev(), found.ino())
+        };
+        #[cfg(not(unix))]
+        drop(found);
+        Ok(Self {
+            #[cfg(unix)]
+            numbers,
+        })
+    }
+
+    /// Makes sure that the name still stands for this file.
+    ///
+    /// # Errors
+    /// [`StoreError::StoreMissing`] when it was removed, renamed or replaced.
+    pub(crate) fn must_be(self, path: &Path) -> Result<(), StoreError> {
+        if Self::of(path)? == self { Ok(()) } else { Err(StoreError::StoreMissing) }
+    }
+}
+
 /// The folder of one store.
 #[derive(Clone, Debug)]
 pub(crate) struct StoreFiles {
@@ -53,6 +90,11 @@ impl StoreFiles {
         self.folder.join("store.db")
     }
 
+    /// The database, and its log, which may not be there.
+    pub(crate) fn database_and_log(&self) -> [PathBuf; 2] {
+        [self.database(), with_ending(&self.database(), "-wal")]
+    }
+
     /// The database while it is being made.
     pub(crate) fn unfinished(&self) -> PathBuf {
         self.folder.join("store.db.new")
@@ -61,6 +103,16 @@ impl StoreFiles {
     /// The sidecar.
     pub(crate) fn sidecar(&self) -> PathBuf {
         self.folder.join("store.json")
+    }
+
+    /// The reserve.
+    pub(crate) fn reserve(&self) -> PathBuf {
+        self.folder.join("store.reserve")
+    }
+
+    /// The recovery slot.
+    pub(crate) fn recovery(&self) -> PathBuf {
+        self.folder.join("store.recovery")
     }
 
     /// The lock.
@@ -85,13 +137,9 @@ impl StoreFiles {
             PathBuf::from(name)
         };
         let database = DATABASE_ENDINGS.iter().map(beside);
-        for path in database.chain([self.unfinished(), self.sidecar()]) {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                removed => removed?,
-            }
-        }
-        Ok(())
+        database
+            .chain([self.unfinished(), self.recovery(), self.sidecar(), self.reserve()])
+            .try_for_each(|path| remove(&path))
     }
 
     /// Looks at the database without changing anything. Must not be asked while a connection of this process is open:
@@ -124,10 +172,7 @@ impl StoreFiles {
     /// Removes a database whose making was interrupted; it was never opened for anyone.
     pub(crate) fn remove_unfinished(&self) -> Result<(), StoreError> {
         for ending in DATABASE_ENDINGS {
-            match fs::remove_file(with_ending(&self.unfinished(), ending)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
-            }
+            remove(&with_ending(&self.unfinished(), ending))?;
         }
         Ok(())
     }
@@ -142,23 +187,47 @@ impl StoreFiles {
         self.sync_folder()
     }
 
+    /// Puts the finished copy in the place of the database, whose log must be empty: it belongs to the old one.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when the log holds something.
+    pub(crate) fn replace_by_unfinished(&self) -> Result<(), StoreError> {
+        for ending in ["-wal", "-shm"] {
+            let path = with_ending(&self.database(), ending);
+            if ending == "-wal" && metadata_of(&path)?.is_some_and(|log| log.len() > 0) {
+                return Err(StoreError::Busy);
+            }
+            remove(&path)?;
+        }
+        self.publish_unfinished()
+    }
+
     /// Replaces the sidecar, whole or not at all, also after a power loss.
     pub(crate) fn write_sidecar(&self, bytes: &[u8]) -> Result<(), StoreError> {
-        let unfinished = with_ending(&self.sidecar(), ".new");
+        self.write_whole(&self.sidecar(), bytes)
+    }
+
+    /// Replaces the recovery slot, whole or not at all, also after a power loss.
+    pub(crate) fn write_recovery(&self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.write_whole(&self.recovery(), bytes)
+    }
+
+    fn write_whole(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let unfinished = with_ending(path, ".new");
         let mut file = File::create(&unfinished)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(unfinished, self.sidecar())?;
+        fs::rename(unfinished, path)?;
         self.sync_folder()
     }
 
-    /// Renames every file of the store but the lock. The database goes first and the sidecar last: whatever is left by
+    /// Renames every file of the store but the lock, and the reserve, which holds nothing and is removed. The database goes first and the sidecar last: whatever is left by
     /// an interruption reads as a missing store, and never as one without its log.
     pub(crate) fn set_aside(&self, suffix: &str) -> Result<(), StoreError> {
         let moves: Vec<(PathBuf, PathBuf)> = [self.database(), self.unfinished()]
             .iter()
             .flat_map(|database| DATABASE_ENDINGS.map(|ending| with_ending(database, ending)))
-            .chain([with_ending(&self.sidecar(), ".new"), self.sidecar()])
+            .chain([self.recovery(), with_ending(&self.sidecar(), ".new"), self.sidecar()])
             .filter(|from| from.exists())
             .map(|from| (from.clone(), with_ending(&from, &format!(".lost-{suffix}"))))
             .collect();
@@ -168,6 +237,7 @@ impl StoreFiles {
         for (from, to) in moves {
             fs::rename(from, to)?;
         }
+        remove(&self.reserve())?;
         self.sync_folder()
     }
 
@@ -183,6 +253,14 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(ending);
     name.into()
+}
+
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => Ok(removed?),
+    }
 }
 
 fn metadata_of(path: &Path) -> Result<Option<fs::Metadata>, StoreError> {

@@ -61,11 +61,20 @@ pub trait KeyProvider: Send + Sync {
         Ok(None)
     }
 
-    /// Keeps the key of a new store. Asked only after [`KeyProvider::load`] said `None` and while no store file exists.
+    /// Keeps the key of a new store, the next key of one, or one that was recovered. Asked only after
+    /// [`KeyProvider::load`] said `None` for that name.
     ///
     /// # Errors
     /// As [`KeyProvider::load`].
     fn save(&self, store: StoreId, key: &StoreKey) -> Result<(), StoreError>;
+
+    /// Forgets a key that opens nothing any more. A provider that keeps it all the same does no harm.
+    ///
+    /// # Errors
+    /// As [`KeyProvider::load`].
+    fn forget(&self, _store: StoreId) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// A key the host hands in, for this one opening.

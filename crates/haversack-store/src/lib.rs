@@ -12,6 +12,10 @@ mod open;
 #[cfg(feature = "platform-keys")]
 mod platform_key;
 mod query;
+mod recovery;
+mod rekey;
+mod reserve;
+mod salvage;
 mod sidecar;
 mod store;
 mod table;
@@ -26,6 +30,9 @@ pub use query::{
     Comparison, ConflictCandidate, Counts, Direction, FieldConflict, Filter, HistoryEntry, OutboxEntry,
     Query, RecordState, StoredRecord,
 };
+pub use recovery::{RecoverySlot, add_recovery_slot, look_at_recovery_slot, open_recovery_slot, restore_key};
+pub use rekey::rekey;
+pub use salvage::{Condition, Examination, SalvageReport, Tally, examine, salvage};
 pub use store::Store;
 pub use table::notice::{Notice, NoticeKind};
 pub use unit_of_work::{AppliedPage, Identity, Leased, PageOutcome};

@@ -4,6 +4,7 @@
 //! removed or renamed, which would let two holders lock two files of one name.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::path::Path;
 
 use crate::StoreError;
@@ -11,7 +12,7 @@ use crate::StoreError;
 /// Holds the store until it is dropped.
 #[derive(Debug)]
 pub(crate) struct StoreLock {
-    _file: File,
+    file: File,
 }
 
 impl StoreLock {
@@ -21,12 +22,34 @@ impl StoreLock {
     /// [`StoreError::AlreadyOpen`] when somebody holds it; [`StoreError::NoAccess`], [`StoreError::ReadOnly`],
     /// [`StoreError::DiskFull`] or [`StoreError::Io`] when the file cannot be made.
     pub(crate) fn acquire(path: &Path) -> Result<Self, StoreError> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        Self::take(OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?)
+    }
+
+    /// Takes the lock if its file is there, changing nothing. Where it is not, nobody has the store open.
+    ///
+    /// # Errors
+    /// Those of [`StoreLock::acquire`].
+    pub(crate) fn acquire_if_there(path: &Path) -> Result<Option<Self>, StoreError> {
+        match File::open(path) {
+            Ok(file) => Self::take(file).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn take(file: File) -> Result<Self, StoreError> {
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(StoreError::AlreadyOpen),
             Err(TryLockError::Error(error)) => Err(error.into()),
         }
+    }
+}
+
+impl Drop for StoreLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough while a process this one is starting still shares it.
+        let _ = self.file.unlock();
     }
 }
 

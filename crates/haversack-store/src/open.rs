@@ -35,6 +35,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::connection::{Connections, Creation, KeyedConnection, furnish};
 use crate::files::{DatabaseFile, StoreFiles};
 use crate::lock::StoreLock;
+use crate::rekey;
+use crate::reserve::{Reserve, with_room};
 use crate::sidecar::{Progress, Sidecar};
 use crate::{KeyProvider, StoreError, StoreKey};
 
@@ -53,7 +55,7 @@ pub struct Opened {
 }
 
 /// What to do about what a folder holds.
-enum Plan {
+pub(crate) enum Plan {
     /// No store, or one whose making was interrupted.
     Create(Option<Sidecar>),
     /// A store that says which one it is.
@@ -74,8 +76,7 @@ pub fn open_store(folder: &Path, keys: &dyn KeyProvider) -> Result<Opened, Store
     let files = StoreFiles::in_folder(folder);
     files.make_folder()?;
     let lock = StoreLock::acquire(&files.lock())?;
-    let sidecar = Sidecar::read(&files.sidecar())?;
-    match plan(files.look_at_database()?, sidecar)? {
+    match look(&files)? {
         Plan::Create(interrupted) => create(&files, lock, keys, interrupted),
         Plan::Open(sidecar) => open_named(&files, lock, keys, &sidecar),
         Plan::Identify => open_unnamed(&files, lock, keys),
@@ -107,6 +108,35 @@ pub fn erase_store(folder: &Path) -> Result<(), StoreError> {
     let files = StoreFiles::in_folder(folder);
     let _lock = StoreLock::acquire(&files.lock())?;
     files.erase()
+}
+
+/// Decides what opening has to do. Changes nothing.
+///
+/// # Errors
+/// The refusals that need no key.
+pub(crate) fn look(files: &StoreFiles) -> Result<Plan, StoreError> {
+    let sidecar = Sidecar::read(&files.sidecar())?;
+    plan(files.look_at_database()?, sidecar)
+}
+
+/// The keys a store may have whose database may be damaged, as far as its sidecar can tell: one, or two while it is being
+/// given another.
+///
+/// # Errors
+/// [`StoreError::KeyMissing`], [`StoreError::WrongKey`], [`StoreError::SidecarUnreadable`], or what the key provider
+/// answers.
+pub(crate) fn keys_of(files: &StoreFiles, keys: &dyn KeyProvider) -> Result<Vec<StoreKey>, StoreError> {
+    match Sidecar::read(&files.sidecar()) {
+        Ok(Some(sidecar)) => {
+            let found: Vec<_> =
+                sidecar.current_key(keys)?.into_iter().chain(sidecar.next_key(keys)?).collect();
+            if found.is_empty() { Err(StoreError::WrongKey) } else { Ok(found) }
+        }
+        Ok(None) | Err(StoreError::SidecarUnreadable) => {
+            keys.load_without_id()?.map(|key| vec![key]).ok_or(StoreError::SidecarUnreadable)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn plan(database: DatabaseFile, sidecar: Option<Sidecar>) -> Result<Plan, StoreError> {
@@ -152,7 +182,7 @@ fn create(
 }
 
 /// A key that cannot be read back must not encrypt anything.
-fn keep(keys: &dyn KeyProvider, store_id: StoreId, key: &StoreKey) -> Result<(), StoreError> {
+pub(crate) fn keep(keys: &dyn KeyProvider, store_id: StoreId, key: &StoreKey) -> Result<(), StoreError> {
     keys.save(store_id, key)?;
     let read_back = keys.load(store_id)?.ok_or(StoreError::KeyMissing)?;
     if read_back.expose() == key.expose() { Ok(()) } else { Err(StoreError::KeyUnusable) }
@@ -164,12 +194,28 @@ fn open_named(
     keys: &dyn KeyProvider,
     sidecar: &Sidecar,
 ) -> Result<Opened, StoreError> {
-    let key = keys.load(sidecar.store_id)?.ok_or(StoreError::KeyMissing)?;
-    if !sidecar.is_key(&key) {
-        return Err(StoreError::WrongKey);
+    let reserve = Reserve::at(files.reserve());
+    let try_open = |key: &StoreKey| {
+        with_room(&reserve, || KeyedConnection::try_open(&files.database(), key, Creation::Forbidden))
+    };
+    let current = sidecar.current_key(keys)?;
+    if let Some(key) = &current
+        && let Some(database) = try_open(key)?
+    {
+        return take_into_use(files, lock, key, database, sidecar);
     }
-    let database = KeyedConnection::open(&files.database(), &key, Creation::Forbidden)?;
-    take_into_use(files, lock, &key, database, sidecar)
+    let (Some(next), Some(key)) = (&sidecar.next, sidecar.next_key(keys)?) else {
+        // Where the store was being given another key, that may be the one it has.
+        return Err(if sidecar.next.is_some() { StoreError::WrongKey } else { StoreError::Corrupt });
+    };
+    match try_open(&key)? {
+        Some(database) => {
+            rekey::finish(files, sidecar, next, &key, keys)?;
+            take_into_use(files, lock, &key, database, &sidecar.under(next, &key))
+        }
+        None if current.is_some() => Err(StoreError::Corrupt),
+        None => Err(StoreError::WrongKey),
+    }
 }
 
 fn open_unnamed(files: &StoreFiles, lock: StoreLock, keys: &dyn KeyProvider) -> Result<Opened, StoreError> {
@@ -192,15 +238,16 @@ fn take_into_use(
     if database.store_id()? != store_id {
         return Err(StoreError::MixedFiles);
     }
-    let connections = Connections::establish(&files.database(), database, key.clone(), lock)?;
+    let connections =
+        Connections::establish(&files.database(), database, key.clone(), Reserve::at(files.reserve()), lock)?;
     let created = sidecar.progress == Progress::Creating;
     if created {
-        Sidecar::new(store_id, Progress::Ready, key).write(files)?;
+        sidecar.ready().write(files)?;
     }
     Ok(Opened { connections, store_id, created })
 }
 
-fn random_store_id() -> Result<StoreId, StoreError> {
+pub(crate) fn random_store_id() -> Result<StoreId, StoreError> {
     let mut bytes = [0u8; 16];
     SystemRandom::new().fill(&mut bytes).map_err(|_| StoreError::NoAccess)?;
     Ok(StoreId::from_uuid(uuid::Builder::from_random_bytes(bytes).into_uuid()))

@@ -39,6 +39,10 @@ impl KeyProvider for PlatformKeys {
     fn save(&self, store: StoreId, key: &StoreKey) -> Result<(), StoreError> {
         save(&self.entry(store)?.inner, key)
     }
+
+    fn forget(&self, store: StoreId) -> Result<(), StoreError> {
+        self.entry(store)?.inner.delete_credential().map_err(refusal)
+    }
 }
 
 fn load(entry: &keyring_core::Entry) -> Result<Option<StoreKey>, StoreError> {

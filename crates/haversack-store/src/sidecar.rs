@@ -13,7 +13,7 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 
 use crate::files::StoreFiles;
-use crate::{StoreError, StoreKey};
+use crate::{KeyProvider, StoreError, StoreKey};
 
 /// Format of the sidecar this library writes, and the newest it reads.
 const SIDECAR_FORMAT: i64 = 1;
@@ -44,6 +44,27 @@ pub(crate) struct Sidecar {
     #[serde(rename = "state")]
     pub(crate) progress: Progress,
     key_check: String,
+    /// Name under which the key provider keeps the key, unless it is the store's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_name: Option<StoreId>,
+    /// The key the store is being given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<NextKey>,
+}
+
+/// The key a store is being given: either it or the one before opens the database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NextKey {
+    /// Name under which the key provider keeps it.
+    pub(crate) name: StoreId,
+    key_check: String,
+}
+
+impl NextKey {
+    /// Describes a key that a store is to have.
+    pub(crate) fn new(store_id: StoreId, name: StoreId, key: &StoreKey) -> Self {
+        Self { name, key_check: key_check(store_id, key) }
+    }
 }
 
 /// The one member read before all others, so that a newer format is told from a damaged file.
@@ -55,7 +76,8 @@ struct Format {
 impl Sidecar {
     /// Describes a store and its key.
     pub(crate) fn new(store_id: StoreId, progress: Progress, key: &StoreKey) -> Self {
-        Self { format: SIDECAR_FORMAT, store_id, progress, key_check: key_check(store_id, key) }
+        let key_check = key_check(store_id, key);
+        Self { format: SIDECAR_FORMAT, store_id, progress, key_check, key_name: None, next: None }
     }
 
     /// Reads a sidecar; `None` when there is none.
@@ -90,6 +112,55 @@ impl Sidecar {
     pub(crate) fn write(&self, files: &StoreFiles) -> Result<(), StoreError> {
         let bytes = serde_json::to_vec(self).expect("a flat struct of texts and numbers serialises");
         files.write_sidecar(&bytes)
+    }
+
+    /// The same store, with its making finished.
+    pub(crate) fn ready(&self) -> Self {
+        Self { progress: Progress::Ready, ..self.clone() }
+    }
+
+    /// The same store while it is being given another key.
+    pub(crate) fn with_next(&self, next: NextKey) -> Self {
+        Self { next: Some(next), ..self.clone() }
+    }
+
+    /// The same store once it has its next key.
+    pub(crate) fn under(&self, next: &NextKey, key: &StoreKey) -> Self {
+        let key_name = Some(next.name);
+        Self { key_name, ..Self::new(self.store_id, self.progress, key) }
+    }
+
+    /// What the key is recognised by.
+    pub(crate) fn key_check(&self) -> &str {
+        &self.key_check
+    }
+
+    /// Name under which the key provider keeps the key.
+    pub(crate) fn key_name(&self) -> StoreId {
+        self.key_name.unwrap_or(self.store_id)
+    }
+
+    /// The key the store had last, if the provider has it; another one does not count while there is a next one.
+    ///
+    /// # Errors
+    /// [`StoreError::KeyMissing`], [`StoreError::WrongKey`], or what the provider answers.
+    pub(crate) fn current_key(&self, keys: &dyn KeyProvider) -> Result<Option<StoreKey>, StoreError> {
+        match keys.load(self.key_name())? {
+            Some(key) if self.is_key(&key) => Ok(Some(key)),
+            _ if self.next.is_some() => Ok(None),
+            Some(_) => Err(StoreError::WrongKey),
+            None => Err(StoreError::KeyMissing),
+        }
+    }
+
+    /// The key the store is being given, if the provider has it.
+    ///
+    /// # Errors
+    /// What the provider answers.
+    pub(crate) fn next_key(&self, keys: &dyn KeyProvider) -> Result<Option<StoreKey>, StoreError> {
+        let Some(next) = &self.next else { return Ok(None) };
+        let key = keys.load(next.name)?;
+        Ok(key.filter(|key| next.key_check == key_check(self.store_id, key)))
     }
 
     /// Says whether a key is the one of this store.

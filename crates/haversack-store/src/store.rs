@@ -38,7 +38,7 @@ impl Store {
     /// [`StoreError`]; an existing store is then as it was.
     pub fn open(folder: &Path, schema: Arc<Schema>, keys: &dyn KeyProvider) -> Result<Self, StoreError> {
         let opened = open_store(folder, keys)?;
-        opened.connections.write(|tx| unit_of_work::prepare(tx, &schema))?;
+        opened.connections.write_even_when_full(|tx| unit_of_work::prepare(tx, &schema))?;
         Ok(Self { connections: opened.connections, store_id: opened.store_id, schema })
     }
 
@@ -73,7 +73,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::OtherPrincipal`] when it is bound to others; nothing is changed then.
     pub fn bind(&self, server: &str, reply: &DeviceReply) -> Result<(), StoreError> {
-        self.connections.write(|tx| unit_of_work::bind(tx, &self.schema, server, reply))
+        self.connections.write_even_when_full(|tx| unit_of_work::bind(tx, &self.schema, server, reply))
     }
 
     /// Remembers the principal's role as the server last said it.
@@ -81,14 +81,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn set_role(&self, role: Role) -> Result<(), StoreError> {
-        self.connections.write(|tx| meta::write(tx, meta::ROLE, &role))
+        self.connections.write_even_when_full(|tx| meta::write(tx, meta::ROLE, &role))
     }
 
     /// Stores an edit in the outbox and shows it; returns the records it changed. Once it returns, the edit survives
     /// a crash.
     ///
     /// # Errors
-    /// [`StoreError::Edit`] and [`StoreError::OutboxFull`] among others; nothing is stored then.
+    /// [`StoreError::Edit`], [`StoreError::OutboxFull`] and [`StoreError::DiskFull`] among others; nothing is stored then.
     pub fn local_write(&self, change_set: ChangeSet) -> Result<BTreeSet<RecordId>, StoreError> {
         self.write_bounded(change_set, OUTBOX_ENTRIES_MAX)
     }
@@ -123,7 +123,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::UnknownChangeSet`] or [`StoreError::NotSetAside`] among others.
     pub fn discard(&self, id: ChangeSetId) -> Result<BTreeSet<RecordId>, StoreError> {
-        self.connections.write(|tx| unit_of_work::discard(tx, id))
+        self.connections.write_even_when_full(|tx| unit_of_work::discard(tx, id))
     }
 
     /// Replaces rejected or parked change sets, each by the one beside it, in that order; or leaves all as they were.
@@ -151,11 +151,25 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn reset_cursor(&self) -> Result<(), StoreError> {
-        self.connections.write(|tx| meta::remove(tx, meta::CURSOR))
+        self.connections.write_even_when_full(|tx| meta::remove(tx, meta::CURSOR))
+    }
+
+    /// Notes that the log was read to its end. From then on a salvaged store leases its outbox: what was lost beside it
+    /// has come back.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn note_end_of_log(&self) -> Result<(), StoreError> {
+        let healing = self.connections.read(|connection| meta::read::<bool>(connection, meta::HEALING))?;
+        match healing {
+            Some(_) => self.connections.write_even_when_full(|tx| meta::remove(tx, meta::HEALING)),
+            None => Ok(()),
+        }
     }
 
     /// Leases a batch of at most `change_sets_max` change sets. Their bytes are stored before this returns, and a
-    /// later lease gives the same bytes until there is a verdict. A batch that takes something back, `withdraw` or what
+    /// later lease gives the same bytes until there is a verdict. A salvaged store leases nothing before
+    /// [`Store::note_end_of_log`]. A batch that takes something back, `withdraw` or what
     /// the server held too often, carries nothing else.
     ///
     /// # Errors
@@ -166,7 +180,8 @@ impl Store {
         withdraw: Option<ChangeSetId>,
     ) -> Result<Leased, StoreError> {
         let schema = self.schema();
-        self.connections.write(|tx| unit_of_work::lease_batch(tx, schema, change_sets_max, withdraw))
+        self.connections
+            .write_even_when_full(|tx| unit_of_work::lease_batch(tx, schema, change_sets_max, withdraw))
     }
 
     /// Applies a page of the log and stores its cursor, in one transaction.
@@ -175,7 +190,7 @@ impl Store {
     /// [`StoreError::Assignment`] for a contradicting id map, among others; nothing is stored then.
     pub fn apply_page(&self, page: &PageBody) -> Result<AppliedPage, StoreError> {
         let schema = self.schema();
-        self.connections.write(|tx| unit_of_work::apply_page(tx, schema, page))
+        self.connections.write_even_when_full(|tx| unit_of_work::apply_page(tx, schema, page))
     }
 
     /// Notes answers that are not final, for display; they count as no attempt.
@@ -183,7 +198,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn note_hints(&self, hints: &HintBody) -> Result<(), StoreError> {
-        self.connections.write(|tx| {
+        self.connections.write_even_when_full(|tx| {
             tail::file(tx)?;
             hints.hints.iter().try_for_each(|hint| outbox::note_hint(tx, hint.change_set, hint.code))
         })
@@ -199,7 +214,7 @@ impl Store {
         error: &str,
         next_try: Option<UnixMillis>,
     ) -> Result<(), StoreError> {
-        self.connections.write(|tx| {
+        self.connections.write_even_when_full(|tx| {
             tail::file(tx)?;
             change_sets.iter().try_for_each(|id| outbox::note_failure(tx, *id, error, next_try))
         })
@@ -344,7 +359,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn acknowledge_notice(&self, id: i64) -> Result<bool, StoreError> {
-        self.connections.write(|tx| notice::acknowledge(tx, id))
+        self.connections.write_even_when_full(|tx| notice::acknowledge(tx, id))
     }
 
     /// Counts for status displays.
@@ -394,7 +409,13 @@ impl Store {
     /// [`StoreError`].
     pub fn check(&self) -> Result<Vec<String>, StoreError> {
         let mut findings = self.connections.check()?;
-        findings.extend(self.connections.read(|connection| query::stale_rows(connection, &self.schema))?);
+        match self.connections.read(|connection| query::stale_rows(connection, &self.schema)) {
+            Ok(stale) => findings.extend(stale),
+            Err(error) if error.is_data_at_risk() && !findings.is_empty() => {
+                findings.push("rows could not be compared with their documents and edits".to_owned());
+            }
+            Err(error) => return Err(error),
+        }
         Ok(findings)
     }
 }

@@ -117,7 +117,13 @@ fn store_kind(error: &StoreError) -> ErrorKind {
         | StoreError::KeyTemporarilyUnavailable
         | StoreError::NoKeyStore
         | StoreError::KeyUnusable
-        | StoreError::WrongKey => ErrorKind::Key,
+        | StoreError::WrongKey
+        | StoreError::RecoverySlotMissing
+        | StoreError::RecoverySlotUnreadable
+        | StoreError::RecoverySlotForeign
+        | StoreError::RecoverySlotStale
+        | StoreError::WrongPassphrase
+        | StoreError::PassphraseLength { .. } => ErrorKind::Key,
         StoreError::AlreadyOpen | StoreError::Busy | StoreError::Closed => ErrorKind::Unavailable,
         StoreError::Edit(_)
         | StoreError::OutboxFull

@@ -69,9 +69,11 @@ pub use haversack_protocol::{
 #[cfg(feature = "platform-keys")]
 pub use haversack_store::PlatformKeys;
 pub use haversack_store::{
-    Comparison, ConflictCandidate, Counts, Direction, FieldConflict, Filter, HistoryEntry, HostKey, Identity,
-    KeyProvider, Notice, NoticeKind, OutboxEntry, Query, RecordState, STORE_KEY_BYTES, Store, StoreError,
-    StoreKey, StoredRecord, set_aside,
+    Comparison, Condition, ConflictCandidate, Counts, Direction, Examination, FieldConflict, Filter,
+    HistoryEntry, HostKey, Identity, KeyProvider, Notice, NoticeKind, OutboxEntry, Query, RecordState,
+    RecoverySlot, STORE_KEY_BYTES, SalvageReport, Store, StoreError, StoreKey, StoredRecord, Tally,
+    add_recovery_slot, examine, look_at_recovery_slot, open_recovery_slot, rekey, restore_key, salvage,
+    set_aside,
 };
 pub use outbox::Outbox;
 pub use status::{Status, StatusWatch, SyncReport};

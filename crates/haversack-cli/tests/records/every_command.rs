@@ -10,8 +10,11 @@ use super::place::{Place, text};
 /// Commands that run until they are ended; their own tests tell how.
 const ENDLESS: [&str; 3] = ["demo", "serve", "watch"];
 
+/// Commands that want a second key or a passphrase; their own tests tell how.
+const OF_KEYS: [&str; 2] = ["rekey", "recovery"];
+
 /// Every other command with words for it, in the order they are run, and how it ends. RECORD stands for a record's id.
-const TABLE: [(&[&str], i32); 17] = [
+const TABLE: [(&[&str], i32); 19] = [
     (&["edit", "RECORD", "minutes=50"], 0),
     (&["create", "contact", "name=Ola"], 0),
     (&["delete", "RECORD"], 0),
@@ -28,6 +31,8 @@ const TABLE: [(&[&str], i32); 17] = [
     (&["export"], 0),
     (&["import", "contact", "new.jsonl"], 0),
     (&["inspect"], 0),
+    (&["doctor"], 0),
+    (&["salvage", "--to", "salvaged"], 0),
     (
         &[
             "sync",
@@ -68,7 +73,7 @@ fn the_table_holds_every_command() {
     let help = text(&help.stdout);
     let listed = help.lines().take_while(|line| !line.starts_with("Options"));
     let listed = listed.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
-    let named: BTreeSet<_> = TABLE.iter().map(|(words, _)| words[0]).chain(ENDLESS).collect();
+    let named: BTreeSet<_> = TABLE.iter().map(|(words, _)| words[0]).chain(ENDLESS).chain(OF_KEYS).collect();
     assert_eq!(listed.collect::<BTreeSet<_>>(), named);
 }
 

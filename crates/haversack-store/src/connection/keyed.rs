@@ -113,6 +113,25 @@ impl KeyedConnection {
         Ok(StoreId::from_bytes(bytes.try_into().map_err(|_| StoreError::Corrupt)?))
     }
 
+    /// Writes a whole copy, log included, as one file under another key, and empties the own log.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] for a damaged page, [`StoreError::DiskFull`], or another failure of the disk. The copy is
+    /// then of no use; this database is as it was.
+    pub(crate) fn copy_into(self, path: &Path, key: &StoreKey, next: &StoreKey) -> Result<(), StoreError> {
+        let connection = self.0;
+        connection.execute_batch(DURABILITY)?;
+        let text = path.to_str().ok_or(StoreError::NoAccess)?;
+        connection.execute("VACUUM INTO ?1", [text])?;
+        refuse_zeros(&connection)?;
+        let copy = Self::open(path, key, Creation::Forbidden)?.0;
+        change_key(&copy, next)?;
+        copy.close().map_err(|(_, error)| error)?;
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        connection.close().map_err(|(_, error)| error)?;
+        Ok(())
+    }
+
     pub(super) fn into_writer(self) -> Result<Connection, StoreError> {
         let connection = self.0;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
@@ -121,6 +140,19 @@ impl KeyedConnection {
         connection.execute_batch(WRITER_CACHE)?;
         let journal: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         if journal == "wal" { Ok(connection) } else { Err(StoreError::ReadOnly) }
+    }
+
+    /// Moves the log of a copy into it, as far as it reads, so that the checks see everything in one file.
+    pub(crate) fn flatten(&self) {
+        // Where that fails, the log goes on being read beside the database.
+        let _ = self.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    }
+
+    /// A connection that reads a damaged copy and never moves its log.
+    pub(crate) fn into_examiner(self) -> Result<Connection, StoreError> {
+        self.0.execute_batch(HARDENING)?;
+        self.0.execute_batch(READER_CACHE)?;
+        Ok(self.0)
     }
 
     pub(super) fn into_reader(self) -> Result<Connection, StoreError> {
@@ -154,6 +186,45 @@ fn set_key(connection: &Connection, key: &StoreKey) -> Result<(), StoreError> {
     let code =
         unsafe { ffi::sqlite3_key(connection.handle(), literal.as_ptr().cast(), KEY_LITERAL_BYTES as c_int) };
     if code == ffi::SQLITE_OK { Ok(()) } else { Err(StoreError::Database { code }) }
+}
+
+/// Encrypts every page of a file anew.
+#[allow(unsafe_code, reason = "the key may not pass through SQL text, and rusqlite wraps no other way")]
+fn change_key(connection: &Connection, key: &StoreKey) -> Result<(), StoreError> {
+    let literal = key_literal(key);
+    // SAFETY: the handle is open and borrowed for the whole call, nobody else uses it, and SQLCipher copies the
+    // given number of bytes before it returns.
+    let code = unsafe {
+        ffi::sqlite3_rekey(connection.handle(), literal.as_ptr().cast(), KEY_LITERAL_BYTES as c_int)
+    };
+    if code == ffi::SQLITE_OK { Ok(()) } else { Err(crate::error::named(code)) }
+}
+
+/// Number of pages that were not cached, so that they had to be decrypted, since this was last asked.
+#[allow(unsafe_code, reason = "rusqlite wraps no counters of a connection")]
+fn take_pages_decrypted(connection: &Connection) -> c_int {
+    let (mut pages, mut greatest) = (0, 0);
+    // SAFETY: the handle is open and borrowed for the whole call, nobody else uses it, and both numbers outlive the call.
+    let code = unsafe {
+        let counter = ffi::SQLITE_DBSTATUS_CACHE_MISS;
+        ffi::sqlite3_db_status(connection.handle(), counter, &raw mut pages, &raw mut greatest, 1)
+    };
+    // Without a count every read is looked after.
+    if code == ffi::SQLITE_OK { pages } else { c_int::MAX }
+}
+
+/// Makes sure that every page decrypted so far passed its authentication. SQLCipher hands out zeros for one that did not,
+/// and refuses only the page after it; nothing may count that was read in between.
+///
+/// # Errors
+/// [`StoreError::Corrupt`].
+pub(crate) fn refuse_zeros(connection: &Connection) -> Result<(), StoreError> {
+    if take_pages_decrypted(connection) == 0 {
+        return Ok(());
+    }
+    // Answered while it is prepared, so never from the cache of statements.
+    let status: String = connection.query_row("PRAGMA cipher_status", [], |row| row.get(0))?;
+    if status == "1" { Ok(()) } else { Err(StoreError::Corrupt) }
 }
 
 #[cfg(test)]

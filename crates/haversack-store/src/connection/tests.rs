@@ -126,6 +126,83 @@ fn a_full_disk_refuses_the_unit_of_work_and_loses_nothing_else() {
     put(&connections, "large", &[0; 100_000]).unwrap();
 }
 
+/// Work that finds the disk full as long as the reserve is there.
+fn put_into_the_reserve(folder: &TempDir, tx: &Connection, name: &str) -> Result<(), StoreError> {
+    if folder.path().join("store.reserve").exists() {
+        return Err(StoreError::DiskFull);
+    }
+    tx.execute("INSERT INTO meta (key, value) VALUES (?1, x'01')", [name])?;
+    Ok(())
+}
+
+#[test]
+fn work_that_brings_edits_home_gets_the_room_of_the_reserve_and_new_edits_do_not() {
+    let (folder, connections) = store();
+    let refused = connections.write(|tx| put_into_the_reserve(&folder, tx, "edit"));
+    assert!(matches!(refused, Err(StoreError::DiskFull)));
+    assert!(folder.path().join("store.reserve").exists(), "an edit leaves the reserve alone");
+    connections.write_even_when_full(|tx| put_into_the_reserve(&folder, tx, "verdict")).unwrap();
+    assert!(has(&connections, "verdict") && !has(&connections, "edit"));
+    assert!(!folder.path().join("store.reserve").exists(), "given up");
+    put(&connections, "after", b"1").unwrap();
+    assert!(folder.path().join("store.reserve").exists(), "made again before the next edit");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_edit_is_taken_while_the_reserve_cannot_be_made_again() {
+    let (folder, connections) = store();
+    connections.write_even_when_full(|tx| put_into_the_reserve(&folder, tx, "verdict")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", folder.path().join("store.reserve")).unwrap();
+    let refused = put(&connections, "edit", b"1");
+    assert!(
+        matches!(&refused, Err(error @ StoreError::DiskFull) if error.is_retryable() && !error.is_data_at_risk())
+    );
+    assert!(!has(&connections, "edit") && has(&connections, "verdict"));
+    put(&connections, "edit", b"1").unwrap();
+}
+
+#[test]
+fn a_file_that_was_taken_away_takes_no_more_work() {
+    let (folder, connections) = store();
+    put(&connections, "before", b"1").unwrap();
+    let path = StoreFiles::in_folder(folder.path()).database();
+    std::fs::rename(&path, folder.path().join("elsewhere")).unwrap();
+    let refused = put(&connections, "after", b"1").unwrap_err();
+    assert!(matches!(refused, StoreError::StoreMissing) && refused.is_data_at_risk());
+    std::fs::write(&path, b"another file").unwrap();
+    let refused = connections.write_even_when_full(|_| Ok(())).unwrap_err();
+    assert!(matches!(refused, StoreError::StoreMissing), "replaced by another file");
+    std::fs::rename(folder.path().join("elsewhere"), path).unwrap();
+    put(&connections, "after", b"1").unwrap();
+}
+
+#[test]
+fn a_damaged_page_that_is_the_last_one_a_read_asks_for_is_noticed() {
+    let (folder, connections) = store();
+    put(&connections, "long", &[7; 30_000]).unwrap();
+    connections.close().unwrap();
+    let path = StoreFiles::in_folder(folder.path()).database();
+    let whole = std::fs::read(&path).unwrap();
+    let mut unnoticed = 0;
+    for page in 1..whole.len() / 4096 {
+        let mut bytes = whole.clone();
+        bytes[page * 4096 + 2000] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let Ok(opened) = open_store(folder.path(), &HostKey::new(key())) else { continue };
+        let sql = "SELECT value FROM meta WHERE key = 'long'";
+        let read =
+            |connection: &Connection| Ok(connection.query_row(sql, [], |row| row.get::<_, Vec<u8>>(0))?);
+        match opened.connections.read(read) {
+            Ok(value) => assert!(value == [7; 30_000], "page {page} was handed out as zeros"),
+            Err(error) => assert!(matches!(error, StoreError::Corrupt), "{error:?}"),
+        }
+        let bare = hold(&opened.connections.readers[1]);
+        unnoticed += usize::from(read(&bare.connection).is_ok_and(|value| value != [7; 30_000]));
+    }
+    assert_eq!(unnoticed, 1, "SQLite alone does not notice the last one");
+}
+
 #[test]
 fn every_connection_is_set_up_as_promised() {
     let (_folder, connections) = store();

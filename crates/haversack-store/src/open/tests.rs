@@ -1,3 +1,5 @@
+mod matrix;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -58,14 +60,15 @@ impl KeyProvider for Keys {
     }
 }
 
-/// The bytes of every file that can hold work or say where it is. `-shm` holds page numbers only and is rebuilt.
+/// The bytes of every file that can hold work or say where it is. `-shm` holds page numbers only and is rebuilt, the reserve
+/// holds nothing.
 type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
 
 fn snapshot(folder: &TempDir) -> Snapshot {
     let files = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
     let is_kept = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        !name.ends_with("-shm") && name != "store.lock"
+        !name.ends_with("-shm") && name != "store.lock" && name != "store.reserve"
     };
     let whole = files.filter(is_kept).map(|path| (path.clone(), fs::read(path).unwrap()));
     whole.filter(|(_, bytes)| !bytes.is_empty()).collect()
@@ -479,7 +482,7 @@ fn a_finished_store_leaves_nothing_under_a_temporary_name() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["store.db", "store.json", "store.lock"]);
+    assert_eq!(names, ["store.db", "store.json", "store.lock", "store.reserve"]);
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub(crate) const SERVER: &str = "server";
 pub(crate) const PUSH_ORDINAL: &str = "push_ordinal";
 /// Read position.
 pub(crate) const CURSOR: &str = "cursor";
+/// Set while a salvaged store reads the log anew; nothing is leased meanwhile.
+pub(crate) const HEALING: &str = "healing";
 /// Fingerprint of the schema the rows were made under.
 pub(crate) const SCHEMA: &str = "schema";
 

@@ -1,5 +1,6 @@
 //! The tables: one file per table with all its SQL. Nothing is decided here.
 
+pub(crate) mod damaged;
 pub(crate) mod document;
 pub(crate) mod envelope;
 pub(crate) mod id_map;

@@ -25,6 +25,32 @@ pub(super) fn insert(
     insert_sides(connection, order, change_set)
 }
 
+/// Adds an entry of another store under its own order. A frozen one is pending until its bytes are frozen again.
+pub(super) fn insert_salvaged(connection: &Connection, entry: &Entry) -> Result<(), StoreError> {
+    let rejection = entry.state.set_aside();
+    let state = match entry.state {
+        EntryState::Rejected(_) => "rejected",
+        EntryState::Parked(_) => "parked",
+        _ => "pending",
+    };
+    let text = rejection.map(serde_json::to_string).transpose();
+    let text = text.map_err(|_| StoreError::Unreadable("rejection"))?;
+    let sql = "INSERT OR IGNORE INTO outbox
+               (entry_order, change_set_id, priority, state, body, base, rejection, attempts, last_error)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let (id, body, base) = (entry.change_set.id.as_bytes(), encode(&entry.change_set), encode(&entry.base));
+    let row = (entry.order, id, entry.priority, state, body, base, text, entry.attempts, &entry.last_error);
+    if run(connection, sql, row)? == 0 {
+        return Ok(());
+    }
+    insert_sides(connection, entry.order, &entry.change_set)
+}
+
+/// Says anew what the author of an entry had seen.
+pub(crate) fn set_base(connection: &Connection, order: i64, base: &Vec<BaseHeads>) -> Result<(), StoreError> {
+    run(connection, "UPDATE outbox SET base = ?2 WHERE entry_order = ?1", (order, encode(base))).map(drop)
+}
+
 /// Enters an entry in the side tables.
 pub(super) fn insert_sides(
     connection: &Connection,
@@ -52,10 +78,11 @@ fn insert_references(connection: &Connection, order: i64, change_set: &ChangeSet
     Ok(())
 }
 
-const COLUMNS: &str = "entry_order, priority, state, body, base, rejection, attempts, last_error, next_try";
+pub(super) const COLUMNS: &str =
+    "entry_order, priority, state, body, base, rejection, attempts, last_error, next_try";
 
 /// What a row of the table holds, still encoded.
-struct Encoded {
+pub(super) struct Encoded {
     entry: Entry,
     state: String,
     body: Vec<u8>,
@@ -63,7 +90,7 @@ struct Encoded {
     rejection: Option<String>,
 }
 
-fn read_encoded(row: &Row<'_>) -> rusqlite::Result<Encoded> {
+pub(super) fn read_encoded(row: &Row<'_>) -> rusqlite::Result<Encoded> {
     let nothing = ChangeSet {
         id: ChangeSetId::from_bytes([0; 16]),
         at: UnixMillis(0),
@@ -86,7 +113,7 @@ fn read_encoded(row: &Row<'_>) -> rusqlite::Result<Encoded> {
 }
 
 impl Encoded {
-    fn decode(self) -> Result<Entry, StoreError> {
+    pub(super) fn decode(self) -> Result<Entry, StoreError> {
         let mut entry = self.entry;
         entry.change_set = decode(&self.body, "change set")?;
         entry.base = decode(&self.base, "change set's base")?;

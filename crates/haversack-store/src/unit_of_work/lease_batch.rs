@@ -40,6 +40,10 @@ pub(crate) fn lease_batch(
 ) -> Result<Leased, StoreError> {
     let device = meta::read(connection, meta::DEVICE)?.ok_or(StoreError::NotRegistered)?;
     tail::file(connection)?;
+    if meta::read::<bool>(connection, meta::HEALING)?.is_some() {
+        // What an entry stands on may be among what was lost; it is authored when the log has brought that back.
+        return Batch::default().close(connection);
+    }
     let mut batch = Batch { withdraw: outbox::held_for_good(connection)?, ..Batch::default() };
     batch.withdraw.extend(withdraw.filter(|id| !batch.withdraw.contains(id)));
     if !batch.withdraw.is_empty() {

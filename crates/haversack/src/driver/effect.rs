@@ -239,6 +239,9 @@ impl Link {
                 break;
             }
         }
+        if !more_to_read {
+            self.stored(Store::note_end_of_log).await?;
+        }
         let hinted = hints.hints.len();
         self.stored(move |store| store.note_hints(&hints)).await?;
         let has_moved = self.stored(Store::cursor).await? != before;

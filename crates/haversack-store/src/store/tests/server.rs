@@ -16,6 +16,7 @@ use haversack_protocol::{
 
 use super::world::schema;
 
+#[derive(Clone)]
 pub(super) struct Server {
     schema: Arc<Schema>,
     documents: BTreeMap<RecordId, (String, Document)>,
