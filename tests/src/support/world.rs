@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use haversack::{PrincipalId, Role, TenantId};
 use haversack_core::Rules;
-use haversack_server::{RunningServer, ServerConfig, StateProof, issue_token, prove_state, start};
+use haversack_server::{LiveSettings, RunningServer, ServerConfig, StateProof, issue_token, prove_state, start};
 
 use super::device::Device;
 use super::gate::Gate;
@@ -40,6 +40,8 @@ impl World {
             rules: Rules::from_json(RULES, &schema()).expect("sound rules"),
             schema: schema(),
             tokens: self.path("tokens.jsonl"),
+            live: LiveSettings::default(),
+            metrics: None,
         };
         self.running = Some(start(config).await.expect("started"));
     }

@@ -11,7 +11,7 @@ use haversack::{
     TenantId, Token,
 };
 use haversack_core::Rules;
-use haversack_server::{RunningServer, ServerConfig, issue_token, start};
+use haversack_server::{LiveSettings, RunningServer, ServerConfig, issue_token, start};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -95,6 +95,8 @@ impl World {
             rules: Rules::from_json(r#"{ "version": 1, "rules": [] }"#, &schema)?,
             schema,
             tokens,
+            live: LiveSettings::default(),
+            metrics: None,
         };
         let (phones, server_threads) = (runtime("phone")?, runtime("server")?);
         let server = server_threads.block_on(start(config))?;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use haversack_core::Rules;
 use haversack_protocol::{PrincipalId, Role, Schema, TenantId};
-use haversack_server::{RunningServer, ServerConfig, StateProof, issue_token, prove_state, start};
+use haversack_server::{LiveSettings, RunningServer, ServerConfig, StateProof, issue_token, prove_state, start};
 
 pub(crate) use http::{Response, raw, request};
 pub(crate) use phone::{Phone, Reply, create, edit, integer, text};
@@ -94,6 +94,8 @@ impl TestServer {
             rules: Rules::from_json(RULES, &schema).expect("sound rules"),
             schema,
             tokens: self.path("tokens.jsonl"),
+            live: LiveSettings::default(),
+            metrics: None,
         };
         self.running = Some(start(config).await.expect("started"));
     }
