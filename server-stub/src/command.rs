@@ -127,7 +127,8 @@ pub async fn run(command: Command) -> Result<(), ServerError> {
 /// # Errors
 /// [`ServerError`] when it cannot start, or its writer failed.
 pub async fn serve(args: ServeArgs) -> Result<(), ServerError> {
-    if let Some(address) = args.metrics.filter(|address| !address.ip().is_loopback() && !args.metrics_exposed) {
+    if let Some(address) = args.metrics.filter(|address| !address.ip().is_loopback() && !args.metrics_exposed)
+    {
         return Err(ServerError::MetricsExposed(address));
     }
     let schema = Schema::from_json(&read(&args.schema)?)?;

@@ -241,7 +241,8 @@ impl Writer {
             if is_foreign {
                 *head = Head::at(committed.head_before);
             }
-            for row in committed.rows.iter().filter(|row| !matches!(row.verdict, Some(Verdict::Rejected(_)))) {
+            for row in committed.rows.iter().filter(|row| !matches!(row.verdict, Some(Verdict::Rejected(_))))
+            {
                 head.wrote(row.position, row.device);
             }
             *head != before

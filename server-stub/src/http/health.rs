@@ -82,7 +82,11 @@ fn judge(circumstances: &Circumstances) -> Readiness {
     let room = probed.as_ref().ok().and_then(|probe| probe.disk_room_bytes);
     let conditions = vec![
         condition("running", !is_stopping, if *is_stopping { "shutting down" } else { "running" }.to_owned()),
-        condition("database", probed.is_ok(), journal.map_or_else(ToString::to_string, |_| "writable".to_owned())),
+        condition(
+            "database",
+            probed.is_ok(),
+            journal.map_or_else(ToString::to_string, |_| "writable".to_owned()),
+        ),
         condition(
             "durability",
             journal.is_ok_and(|journal| journal.eq_ignore_ascii_case("wal")),
@@ -151,7 +155,8 @@ mod tests {
 
     #[test]
     fn each_condition_that_is_not_met_makes_the_server_not_ready_and_is_named() {
-        let probed = |journal: &str, disk_room_bytes| Ok(Probe { journal: journal.to_owned(), disk_room_bytes });
+        let probed =
+            |journal: &str, disk_room_bytes| Ok(Probe { journal: journal.to_owned(), disk_room_bytes });
         assert_eq!(unmet(&well()), [""; 0]);
         assert_eq!(unmet(&Circumstances { is_stopping: true, ..well() }), ["running"]);
         assert_eq!(unmet(&Circumstances { is_writer_alive: false, ..well() }), ["writer"]);

@@ -44,9 +44,8 @@ fn route(path: &str) -> &'static str {
 
 async fn metrics(State(service): State<Arc<Service>>) -> Result<Response, Problem> {
     let text = off_the_reactor(move || {
-        let (log_position, (records, devices)) = service
-            .readers
-            .read(|reader| Ok::<_, Problem>((reader.head()?, reader.sizes()?)))?;
+        let (log_position, (records, devices)) =
+            service.readers.read(|reader| Ok::<_, Problem>((reader.head()?, reader.sizes()?)))?;
         Ok(service.metrics.expose(Gauges {
             log_position,
             records,

@@ -8,9 +8,7 @@ pub(crate) use places::{Place, Places};
 
 use std::time::Duration;
 
-use haversack_protocol::limits::{
-    LIVE_CONNECTIONS_MAX, LIVE_CONNECTIONS_PER_DEVICE_MAX, LIVE_HEARTBEAT_MS,
-};
+use haversack_protocol::limits::{LIVE_CONNECTIONS_MAX, LIVE_CONNECTIONS_PER_DEVICE_MAX, LIVE_HEARTBEAT_MS};
 
 /// Bounds of live connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

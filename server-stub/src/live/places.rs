@@ -34,7 +34,12 @@ pub(crate) struct Place {
 
 impl Places {
     pub(crate) fn new(settings: LiveSettings) -> Arc<Self> {
-        Arc::new(Self { settings, taken: watch::Sender::new(0), drawn: AtomicU64::default(), of_devices: Mutex::default() })
+        Arc::new(Self {
+            settings,
+            taken: watch::Sender::new(0),
+            drawn: AtomicU64::default(),
+            of_devices: Mutex::default(),
+        })
     }
 
     pub(crate) fn settings(&self) -> LiveSettings {
@@ -130,7 +135,11 @@ mod tests {
             let newer = places.take(KARI).expect("there is room");
             held.lost().await;
             held = newer;
-            assert_eq!(places.of_devices()[&KARI].len(), 1, "the end of the older one leaves the newer in place");
+            assert_eq!(
+                places.of_devices()[&KARI].len(),
+                1,
+                "the end of the older one leaves the newer in place"
+            );
         }
     }
 

@@ -103,10 +103,18 @@ impl Metrics {
         text.gauge("haversack_log_position", "Last position of the log.", gauges.log_position);
         text.counter("haversack_pages_total", "Pages served.", &self.pages);
         text.counter("haversack_page_bytes_total", "Bytes of pages served.", &self.page_bytes);
-        text.counter("haversack_reply_bytes_total", "Bytes of sync replies, pages included.", &self.reply_bytes);
+        text.counter(
+            "haversack_reply_bytes_total",
+            "Bytes of sync replies, pages included.",
+            &self.reply_bytes,
+        );
         text.gauge("haversack_writer_queue_length", "Pushes waiting for the writer.", gauges.queued as u64);
         text.histogram("haversack_commit_pushes", "Pushes in one commit.", &self.commit_pushes);
-        text.histogram("haversack_commit_seconds", "Seconds from taking a group to its commit.", &self.commit_seconds);
+        text.histogram(
+            "haversack_commit_seconds",
+            "Seconds from taking a group to its commit.",
+            &self.commit_seconds,
+        );
         text.gauge("haversack_records", "Records stored, deleted ones included.", gauges.records);
         text.gauge("haversack_devices", "Devices registered.", gauges.devices);
         text.gauge("haversack_live_connections", "Live connections open.", gauges.live_connections as u64);

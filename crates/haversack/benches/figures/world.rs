@@ -68,7 +68,8 @@ impl Phone {
     }
 
     async fn open(&self) -> Outcome<Haversack> {
-        let config = Config::new(&self.folder, schema(&[])?, Arc::new(self.host_key()));
+        let config =
+            Config::new(&self.folder, schema(&[])?, Arc::new(self.host_key())).without_live_connection();
         Ok(Haversack::open(config).await?)
     }
 }
