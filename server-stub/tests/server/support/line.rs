@@ -9,7 +9,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use super::{Phone, Response, TENANT, raw};
+use super::{PATIENCE, Phone, Response, TENANT, raw};
 
 /// What came over a live connection.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,12 +58,15 @@ impl Line {
 
     /// The next that is no heartbeat.
     pub(crate) async fn hear_news(&mut self) -> Heard {
-        loop {
-            match self.hear().await {
-                Heard::Heartbeat => {}
-                news => return news,
+        let news = async {
+            loop {
+                match self.hear().await {
+                    Heard::Heartbeat => {}
+                    news => return news,
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, news).await.expect("there is news")
     }
 
     pub(crate) async fn say(&mut self, message: Message) {

@@ -79,7 +79,7 @@ pub(crate) struct TestServer {
 }
 
 /// Time after which a story has failed; far above what any of them takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until the condition holds.
 pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
