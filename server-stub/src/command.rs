@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use haversack_core::Rules;
 use haversack_protocol::{PrincipalId, Role, Schema, TenantId};
 
-use crate::{ServerConfig, ServerError, issue_token, prove_state, start};
+use crate::{LiveSettings, ServerConfig, ServerError, issue_token, prove_state, start};
 
 /// What the server can be told to do.
 #[derive(Clone, Debug, Subcommand)]
@@ -24,7 +24,8 @@ pub enum Command {
 /// Arguments of `serve`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Prints one line of JSON, {\"listening\":\"ADDRESS:PORT\"}, once it answers. Pushes acknowledged are on disk.
+Prints one line of JSON, {\"listening\":\"ADDRESS:PORT\"}, once it answers; with --metrics also \"metrics\".
+Pushes acknowledged are on disk. Devices hold WebSockets at /v1/t/NAME/live; let the proxy pass them on.
 Put a proxy that speaks TLS in front of it: it speaks plain HTTP and belongs on a loopback address.
 
 Example:
@@ -50,6 +51,12 @@ pub struct ServeArgs {
     /// Address to listen on; port 0 takes any free one.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
+    /// Address for /metrics (Prometheus), /healthz and /readyz alone; off when absent, loopback only.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics: Option<SocketAddr>,
+    /// Let --metrics take an address that other machines reach.
+    #[arg(long, requires = "metrics")]
+    pub metrics_exposed: bool,
 }
 
 /// Arguments of `token`.
@@ -120,6 +127,10 @@ pub async fn run(command: Command) -> Result<(), ServerError> {
 /// # Errors
 /// [`ServerError`] when it cannot start, or its writer failed.
 pub async fn serve(args: ServeArgs) -> Result<(), ServerError> {
+    if let Some(address) = args.metrics.filter(|address| !address.ip().is_loopback() && !args.metrics_exposed)
+    {
+        return Err(ServerError::MetricsExposed(address));
+    }
     let schema = Schema::from_json(&read(&args.schema)?)?;
     let rules = Rules::from_json(&read(&args.rules)?, &schema)?;
     let server = start(ServerConfig {
@@ -129,9 +140,15 @@ pub async fn serve(args: ServeArgs) -> Result<(), ServerError> {
         schema,
         rules,
         tokens: args.tokens,
+        live: LiveSettings::default(),
+        metrics: args.metrics,
     })
     .await?;
-    say(&serde_json::json!({ "listening": server.address() }).to_string())?;
+    let mut line = serde_json::json!({ "listening": server.address() });
+    if let Some(address) = server.metrics_address() {
+        line["metrics"] = serde_json::json!(address);
+    }
+    say(&line.to_string())?;
     told_to_stop().await.map_err(ServerError::System)?;
     server.shutdown().await
 }

@@ -1,5 +1,6 @@
 //! Why the server does not start, stop or prove itself.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use haversack_core::RulesRefusal;
@@ -39,6 +40,9 @@ pub enum ServerError {
         /// Greatest length in bytes.
         max: usize,
     },
+    /// Metrics would be read from other machines.
+    #[error("metrics on {0} could be read from other machines; say --metrics-exposed if that is meant")]
+    MetricsExposed(SocketAddr),
     /// A line of the tokens file does not read.
     #[error("{path}: line {line} is no token entry")]
     Tokens {

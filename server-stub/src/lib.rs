@@ -7,13 +7,16 @@ mod admission;
 pub mod command;
 mod error;
 mod http;
+mod live;
 mod log;
+mod metrics;
 mod proof;
 mod running;
 mod store;
 
 pub use error::ServerError;
 pub use http::issue_token;
+pub use live::LiveSettings;
 pub use proof::{StateProof, prove_state};
 pub use running::{RunningServer, ServerConfig, start};
 pub use store::StoreRefusal;

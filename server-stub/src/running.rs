@@ -10,12 +10,14 @@ use std::time::Duration;
 use haversack_core::Rules;
 use haversack_protocol::{Schema, ServerId, TenantId};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::JoinHandle as TaskHandle;
 
 use crate::ServerError;
 use crate::admission::{Law, Writer, WriterHandle};
-use crate::http::{Service, Tokens, router};
+use crate::http::{Health, Service, Tokens, metrics_router, now, router};
+use crate::live::{LiveSettings, Places};
+use crate::metrics::Metrics;
 use crate::store::{Readers, StoreRefusal, open};
 
 /// How long requests under way may take to end at shutdown.
@@ -38,15 +40,22 @@ pub struct ServerConfig {
     pub rules: Rules,
     /// The tokens file.
     pub tokens: PathBuf,
+    /// Bounds of live connections.
+    pub live: LiveSettings,
+    /// Where metrics, health and readiness are told apart from what devices reach; nowhere when absent.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// A server that answers.
 pub struct RunningServer {
     address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
     writer: WriterHandle,
     thread: JoinHandle<Result<(), StoreRefusal>>,
-    stop: oneshot::Sender<()>,
+    live: Arc<Places>,
+    stopping: watch::Sender<bool>,
     serving: TaskHandle<std::io::Result<()>>,
+    metrics: Option<TaskHandle<std::io::Result<()>>>,
 }
 
 /// Opens the database, binds, and answers from then on.
@@ -57,24 +66,51 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
     check_prefixes(&config.schema)?;
     let tokens = Tokens::open(&config.tokens)?;
     let (connection, identity) = open(&config.database, &config.tenant)?;
-    let listener = TcpListener::bind(config.listen).await.map_err(ServerError::System)?;
-    let address = listener.local_addr().map_err(ServerError::System)?;
+    let (listener, address) = bind(config.listen).await?;
+    let metrics_listener = match config.metrics {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    let readers = Readers::new(&config.database);
+    let position = readers.read(|reader| reader.head())?;
     let law = Arc::new(Law { schema: config.schema, rules: config.rules, identity });
-    let (writing, writer) = Writer::new(Arc::clone(&law), connection);
+    let metrics = Arc::new(Metrics::new(now()));
+    let (writing, writer) = Writer::new(Arc::clone(&law), connection, position, Arc::clone(&metrics));
     let thread = std::thread::Builder::new()
         .name("haversack-writer".to_owned())
         .spawn(|| writing.work())
         .map_err(ServerError::System)?;
-    let readers = Readers::new(&config.database);
-    let service = Arc::new(Service { law, tokens, readers, writer: writer.clone() });
-    let (stop, stopped) = oneshot::channel::<()>();
-    let serve = axum::serve(listener, router(service)).with_graceful_shutdown(async {
-        // A dropped sender stops the server too.
-        let _ = stopped.await;
+    let live = Places::new(config.live);
+    let (stopping, is_stopping) = watch::channel(false);
+    let service = Arc::new(Service {
+        law,
+        tokens,
+        readers,
+        writer: writer.clone(),
+        metrics,
+        live: Arc::clone(&live),
+        health: Health::of(config.database),
+        stopping: is_stopping.clone(),
     });
+    let metrics_address = metrics_listener.as_ref().map(|(_, address)| *address);
+    let metrics = metrics_listener.map(|(listener, _)| {
+        tokio::spawn(axum::serve(listener, metrics_router(Arc::clone(&service))).into_future())
+    });
+    let serve = axum::serve(listener, router(service)).with_graceful_shutdown(told_to_stop(is_stopping));
     let serving = tokio::spawn(serve.into_future());
     tracing::info!(%address, tenant = %config.tenant, "listening");
-    Ok(RunningServer { address, writer, thread, stop, serving })
+    Ok(RunningServer { address, metrics_address, writer, thread, live, stopping, serving, metrics })
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let listener = TcpListener::bind(address).await.map_err(ServerError::System)?;
+    let address = listener.local_addr().map_err(ServerError::System)?;
+    Ok((listener, address))
+}
+
+async fn told_to_stop(mut stopping: watch::Receiver<bool>) {
+    // A dropped sender stops the server too.
+    let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
 }
 
 impl RunningServer {
@@ -83,19 +119,31 @@ impl RunningServer {
         self.address
     }
 
+    /// Where metrics are read, if anywhere.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// Live connections at this moment.
+    pub fn live_connections(&self) -> usize {
+        self.live.taken()
+    }
+
     /// Transactions the server committed since it started.
     pub fn commits(&self) -> u64 {
         self.writer.commits()
     }
 
-    /// Takes no new requests, ends those under way, lets queued pushes finish, and folds the database's log.
+    /// Takes no new requests, closes live connections, ends requests under way, lets queued pushes finish, and folds
+    /// the database's log. Readiness says so meanwhile, on the listener of the metrics to the last.
     ///
     /// # Errors
     /// [`ServerError`] when the writer failed.
     pub async fn shutdown(self) -> Result<(), ServerError> {
-        drop(self.stop);
+        self.stopping.send_replace(true);
         let mut serving = self.serving;
-        if tokio::time::timeout(DRAIN_TIME_MAX, &mut serving).await.is_err() {
+        let drained = async { tokio::join!(&mut serving, self.live.emptied()) };
+        if tokio::time::timeout(DRAIN_TIME_MAX, drained).await.is_err() {
             serving.abort();
         }
         let (writer, thread) = (self.writer, self.thread);
@@ -103,8 +151,11 @@ impl RunningServer {
             writer.stop();
             thread.join()
         });
-        let written = ended.await.map_err(|_| ServerError::Panicked)?.map_err(|_| ServerError::Panicked)?;
-        Ok(written?)
+        let written = ended.await;
+        if let Some(metrics) = self.metrics {
+            metrics.abort();
+        }
+        Ok(written.map_err(|_| ServerError::Panicked)?.map_err(|_| ServerError::Panicked)??)
     }
 }
 

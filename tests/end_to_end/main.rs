@@ -5,6 +5,7 @@
 #[path = "../../server-stub/tests/server/forging.rs"]
 mod forging;
 mod input;
+mod live;
 mod misuse;
 mod pages;
 mod people;

@@ -52,7 +52,8 @@ impl Session {
         let folder = folder_of(arguments)?;
         let (schema, to_remember) = choose_schema(&folder, arguments.schema.as_deref())?;
         let keys = keys::provider(arguments.key_fd)?;
-        let store = Haversack::open(Config::new(&folder, schema.clone(), keys)).await?;
+        let store =
+            Haversack::open(Config::new(&folder, schema.clone(), keys).without_live_connection()).await?;
         if let Some(text) = to_remember {
             remember_schema(&folder, &text)?;
         }

@@ -41,6 +41,8 @@ pub enum FrameKind {
     End = 7,
     /// `ProblemBody`.
     Problem = 8,
+    /// `PokeBody`.
+    Poke = 9,
 }
 
 impl FrameKind {
@@ -54,6 +56,7 @@ impl FrameKind {
             6 => Self::Hints,
             7 => Self::End,
             8 => Self::Problem,
+            9 => Self::Poke,
             _ => return None,
         })
     }

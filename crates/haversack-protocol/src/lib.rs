@@ -8,6 +8,7 @@ mod cursor;
 mod frame;
 mod ids;
 pub mod limits;
+mod live;
 mod pull;
 mod push;
 pub mod schema;
@@ -22,6 +23,7 @@ pub use ids::{
     ChangeHash, ChangeSetId, DeviceId, IdRefusal, InstallationId, PrincipalId, RecordId, ServerId, StoreId,
     TenantId,
 };
+pub use live::{LIVE_DEVICE_HEADER, LIVE_PROTOCOL, LiveClose, PokeBody};
 pub use pull::{
     AcceptedRow, Assignment, DeviceRow, EndBody, HelloBody, LogPart, LogRow, PageBody, PartChange,
     RejectedRow, RowOrigin, ServerChange,

@@ -94,3 +94,19 @@ pub const FAILURES_BEFORE_SPLIT: u32 = 4;
 pub const FAILURES_ALONE_MAX: u32 = 6;
 /// Answers that hold a change set for what this device does not have to send, before it is parked.
 pub const HOLDS_MAX: u32 = 8;
+/// Live connections a server holds; beyond them it asks for patience.
+pub const LIVE_CONNECTIONS_MAX: usize = 16_384;
+/// Live connections of one device; a further one replaces the oldest, whose line is probably dead.
+pub const LIVE_CONNECTIONS_PER_DEVICE_MAX: usize = 2;
+/// Bytes of one message on a live connection, in either direction.
+pub const LIVE_MESSAGE_BYTES_MAX: usize = 256;
+/// Pause between two heartbeats of the server, in milliseconds; shorter than proxies and address tables forget.
+pub const LIVE_HEARTBEAT_MS: u64 = 25_000;
+/// Silence after which a device takes a live connection for dead, in milliseconds: two heartbeats and a slow line.
+pub const LIVE_SILENCE_MS_MAX: u64 = 65_000;
+/// Time a live connection must have lasted for its loss to count as the first one, in milliseconds.
+pub const LIVE_STEADY_MS: u64 = 60_000;
+/// Failures a lost live connection begins with: a fleet spreads its return over four seconds at least.
+pub const LIVE_FAILURES_FLOOR: u32 = 3;
+/// Pause before a server without live connections is asked for one again, in milliseconds.
+pub const LIVE_ABSENT_PAUSE_MS: u64 = 60 * 60 * 1000;

@@ -63,6 +63,7 @@ impl Haversack {
     /// # Errors
     /// [`Error::Store`]: every row of the opening table has its own variant.
     pub async fn open(config: Config) -> Result<Self, Error> {
+        let wants_live = config.wants_live;
         let (schema, folder) = (config.schema.clone(), config.folder.clone());
         let store =
             run_blocking(move || Store::open(&config.folder, config.schema, config.keys.as_ref())).await??;
@@ -71,7 +72,7 @@ impl Haversack {
         let (progress_in, progress) =
             watch::channel(Progress { phase: Phase::Disconnected, synced_at: None, last_error: None });
         let (driver, messages) = mpsc::unbounded_channel();
-        let task = Driver::new(store.clone(), commits.clone(), progress_in).spawn(messages);
+        let task = Driver::new(store.clone(), commits.clone(), progress_in, wants_live).spawn(messages);
         Ok(Self {
             shared: Arc::new(Shared {
                 store: Mutex::new(Some(store)),
@@ -234,7 +235,8 @@ impl Haversack {
         StatusWatch(self.shared.progress.clone())
     }
 
-    /// Connects to a server: from now on pending work is delivered and changes are fetched in the background.
+    /// Connects to a server: from now on pending work is delivered and changes are fetched in the background. A live
+    /// connection tells when others changed something, where the server offers one and the app did not decline it.
     ///
     /// # Errors
     /// [`Error::Transport`] for an address that is neither https nor loopback.

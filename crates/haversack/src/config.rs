@@ -12,11 +12,19 @@ pub struct Config {
     pub(crate) folder: PathBuf,
     pub(crate) schema: Arc<Schema>,
     pub(crate) keys: Arc<dyn KeyProvider>,
+    pub(crate) wants_live: bool,
 }
 
 impl Config {
     /// A store in `folder` (made when absent), for records of `schema`, its key kept by `keys`.
     pub fn new(folder: impl AsRef<Path>, schema: Schema, keys: Arc<dyn KeyProvider>) -> Self {
-        Self { folder: folder.as_ref().to_owned(), schema: Arc::new(schema), keys }
+        Self { folder: folder.as_ref().to_owned(), schema: Arc::new(schema), keys, wants_live: true }
+    }
+
+    /// Holds no live connection: what others change is fetched when the app asks, and when this device has work.
+    #[must_use]
+    pub fn without_live_connection(mut self) -> Self {
+        self.wants_live = false;
+        self
     }
 }

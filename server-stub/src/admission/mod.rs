@@ -10,7 +10,7 @@ mod tests;
 mod writer;
 
 pub(crate) use batch::PushJob;
-pub(crate) use writer::{Answer, Job, Writer, WriterHandle, WriterRefusal};
+pub(crate) use writer::{Answer, Job, QUEUED_PUSHES_MAX, Writer, WriterHandle, WriterRefusal};
 
 use std::collections::BTreeMap;
 

@@ -12,6 +12,8 @@ use haversack_protocol::{
 
 use super::writer::{PUSHES_PER_TRANSACTION_MAX, QUEUED_PUSHES_MAX};
 use super::*;
+use crate::log::Head;
+use crate::metrics::Metrics;
 use crate::store::{Readers, open};
 
 struct Bench {
@@ -33,7 +35,7 @@ impl Bench {
         )
         .expect("a sound schema");
         let law = Arc::new(Law { schema, rules: Rules::default(), identity });
-        let (writer, handle) = Writer::new(law, connection);
+        let (writer, handle) = Writer::new(law, connection, 0, Arc::new(Metrics::new(UnixMillis(0))));
         Self { directory, writer, handle }
     }
 
@@ -114,11 +116,30 @@ fn pushes_that_wait_together_are_committed_together_and_all_answered() {
 }
 
 #[test]
+fn a_refusal_moves_the_log_for_nobody_and_an_acceptance_for_everybody_else() {
+    let bench = Bench::new();
+    let schema = Schema::clone(&bench.writer.law().schema);
+    let mut head = bench.handle.head();
+    let working = std::thread::spawn(move || bench.writer.work());
+    let push = |push, withdraw| bench.handle.queue(job(push, withdraw)).expect("queued").blocking_recv();
+    settled(push(vec![], vec![id(1)]).expect("answered"));
+    assert!(!head.has_changed().expect("the writer lives"), "only its own device hears of a refusal");
+    settled(push(vec![creation(&schema, 2, "note")], vec![]).expect("answered"));
+    let moved: Head = *head.borrow_and_update();
+    assert_eq!((moved.for_device(DEVICE), moved.for_device(DeviceId::from_bytes([2; 8]))), (0, 2));
+    assert!(bench.handle.is_alive() && bench.handle.queued() == 0);
+    bench.handle.stop();
+    working.join().expect("joined").expect("worked");
+    assert!(!bench.handle.is_alive());
+}
+
+#[test]
 fn a_full_queue_refuses_at_once_and_keeps_what_it_holds() {
     let bench = Bench::new();
     let queue = |n| bench.handle.queue(job(vec![], vec![id(n)]));
     let answers: Vec<_> = (0..QUEUED_PUSHES_MAX).map(queue).collect();
     assert_eq!(queue(QUEUED_PUSHES_MAX).err(), Some(WriterRefusal::Busy));
+    assert_eq!(bench.handle.queued(), QUEUED_PUSHES_MAX);
     let working = std::thread::spawn(move || bench.writer.work());
     for answer in answers {
         settled(answer.expect("queued").blocking_recv().expect("answered"));

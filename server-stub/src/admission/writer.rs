@@ -2,17 +2,20 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Instant;
 
 use haversack_protocol::{DeviceId, DeviceRow, HintBody, InstallationId, LogRow, PrincipalId};
 use ring::rand::{SecureRandom, SystemRandom};
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::batch::{Batch, PushJob};
 use super::{Law, Loaded};
-use crate::store::{PushTransaction, StoreRefusal};
+use crate::log::Head;
+use crate::metrics::Metrics;
+use crate::store::{Committed, PushTransaction, StoreRefusal, Verdict};
 
 /// Pushes waiting for the writer; beyond them the server asks for patience.
 pub(crate) const QUEUED_PUSHES_MAX: usize = 256;
@@ -50,11 +53,19 @@ enum Message {
     Stop,
 }
 
+/// What both ends of the queue know.
+struct Shared {
+    commits: AtomicU64,
+    queued: AtomicUsize,
+    is_alive: AtomicBool,
+    head: watch::Sender<Head>,
+}
+
 /// The queue's open end.
 #[derive(Clone)]
 pub(crate) struct WriterHandle {
     queue: SyncSender<Message>,
-    commits: Arc<AtomicU64>,
+    shared: Arc<Shared>,
 }
 
 impl WriterHandle {
@@ -68,11 +79,30 @@ impl WriterHandle {
         job: Job,
     ) -> Result<oneshot::Receiver<Result<Answer, WriterRefusal>>, WriterRefusal> {
         let (reply, answer) = oneshot::channel();
-        match self.queue.try_send(Message::Work(job, reply)) {
-            Ok(()) => Ok(answer),
-            Err(TrySendError::Full(_)) => Err(WriterRefusal::Busy),
-            Err(TrySendError::Disconnected(_)) => Err(WriterRefusal::Failed),
-        }
+        // Counted before the writer can take it, so that the count never falls below zero.
+        self.shared.queued.fetch_add(1, Ordering::Relaxed);
+        let refusal = match self.queue.try_send(Message::Work(job, reply)) {
+            Ok(()) => return Ok(answer),
+            Err(TrySendError::Full(_)) => WriterRefusal::Busy,
+            Err(TrySendError::Disconnected(_)) => WriterRefusal::Failed,
+        };
+        self.shared.queued.fetch_sub(1, Ordering::Relaxed);
+        Err(refusal)
+    }
+
+    /// Pushes waiting.
+    pub(crate) fn queued(&self) -> usize {
+        self.shared.queued.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the writer still works.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.shared.is_alive.load(Ordering::Relaxed)
+    }
+
+    /// Follows how far the log reaches; moves after the commit, never before.
+    pub(crate) fn head(&self) -> watch::Receiver<Head> {
+        self.shared.head.subscribe()
     }
 
     /// Lets the writer end after what is queued. Blocks while the queue is full.
@@ -83,7 +113,7 @@ impl WriterHandle {
 
     /// Transactions committed so far.
     pub(crate) fn commits(&self) -> u64 {
-        self.commits.load(Ordering::Relaxed)
+        self.shared.commits.load(Ordering::Relaxed)
     }
 }
 
@@ -93,17 +123,37 @@ pub(crate) struct Writer {
     connection: Connection,
     loaded: Loaded,
     queue: Receiver<Message>,
-    commits: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
+    /// Last position of the log after the last commit.
+    position: u64,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.is_alive.store(false, Ordering::Relaxed);
+    }
 }
 
 type Waiting = (Job, oneshot::Sender<Result<Answer, WriterRefusal>>);
 
 impl Writer {
-    pub(crate) fn new(law: Arc<Law>, connection: Connection) -> (Self, WriterHandle) {
+    /// A writer on a log that reaches to `position`.
+    pub(crate) fn new(
+        law: Arc<Law>,
+        connection: Connection,
+        position: u64,
+        metrics: Arc<Metrics>,
+    ) -> (Self, WriterHandle) {
         let (sender, queue) = sync_channel(QUEUED_PUSHES_MAX);
-        let commits = Arc::new(AtomicU64::new(0));
-        let handle = WriterHandle { queue: sender, commits: Arc::clone(&commits) };
-        (Self { law, connection, loaded: Loaded::default(), queue, commits }, handle)
+        let shared = Arc::new(Shared {
+            commits: AtomicU64::new(0),
+            queued: AtomicUsize::new(0),
+            is_alive: AtomicBool::new(true),
+            head: watch::Sender::new(Head::at(position)),
+        });
+        let handle = WriterHandle { queue: sender, shared: Arc::clone(&shared) };
+        (Self { law, connection, loaded: Loaded::default(), queue, shared, metrics, position }, handle)
     }
 
     #[cfg(test)]
@@ -126,6 +176,7 @@ impl Writer {
                 let is_full = is_stopping || group.len() == PUSHES_PER_TRANSACTION_MAX;
                 next = if is_full { None } else { self.queue.try_recv().ok() };
             }
+            self.shared.queued.fetch_sub(group.len(), Ordering::Relaxed);
             self.answer(group);
         }
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
@@ -154,6 +205,7 @@ impl Writer {
 
     /// Runs jobs in one transaction. `None` when it failed and left no trace.
     fn transact(&mut self, jobs: &[&Job]) -> Option<Vec<Answer>> {
+        let began = Instant::now();
         let (law, loaded) = (&*self.law, &mut self.loaded);
         let connection = &mut self.connection;
         let done = catch_unwind(AssertUnwindSafe(|| {
@@ -163,12 +215,13 @@ impl Writer {
             for job in jobs {
                 answers.push(run(law, loaded, &mut transaction, job)?);
             }
-            transaction.commit()?;
-            Ok::<_, StoreRefusal>(answers)
+            Ok::<_, StoreRefusal>((answers, transaction.commit()?))
         }));
         let failure = match done {
-            Ok(Ok(answers)) => {
-                self.commits.fetch_add(1, Ordering::Relaxed);
+            Ok(Ok((answers, committed))) => {
+                self.shared.commits.fetch_add(1, Ordering::Relaxed);
+                self.metrics.committed(jobs.len(), began.elapsed().as_secs_f64(), &committed);
+                self.tell(&committed);
                 return Some(answers);
             }
             Ok(Err(refusal)) => refusal.to_string(),
@@ -177,6 +230,23 @@ impl Writer {
         tracing::error!(jobs = jobs.len(), failure, "a push transaction was rolled back");
         self.loaded.forget();
         None
+    }
+
+    /// Tells who waits for it how far the log reaches now. A refusal is its own device's business.
+    fn tell(&mut self, committed: &Committed) {
+        let is_foreign = committed.head_before != self.position;
+        self.position = committed.rows.last().map_or(committed.head_before, |row| row.position);
+        self.shared.head.send_if_modified(|head| {
+            let before = *head;
+            if is_foreign {
+                *head = Head::at(committed.head_before);
+            }
+            for row in committed.rows.iter().filter(|row| !matches!(row.verdict, Some(Verdict::Rejected(_))))
+            {
+                head.wrote(row.position, row.device);
+            }
+            *head != before
+        });
     }
 }
 

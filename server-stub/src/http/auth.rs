@@ -38,6 +38,13 @@ struct TokenLine {
     role: Role,
 }
 
+/// A token that was admitted once and is looked at again later; only its hash is held.
+#[derive(Clone)]
+pub(super) struct Pass {
+    sha256: [u8; 32],
+    principal: PrincipalId,
+}
+
 type Known = BTreeMap<[u8; 32], Bearer>;
 
 /// The tokens file as last read.
@@ -106,14 +113,29 @@ impl Tokens {
     }
 }
 
+/// The token of a request.
+fn token(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
 impl Service {
+    /// What is kept of an admitted token to look at it again.
+    pub(super) fn pass(bearer: &Bearer, headers: &HeaderMap) -> Pass {
+        Pass {
+            sha256: sha256(token(headers).unwrap_or_default().as_bytes()),
+            principal: bearer.principal.clone(),
+        }
+    }
+
+    /// Says whether a token still speaks for whom it did.
+    pub(super) fn is_good(&self, pass: &Pass) -> bool {
+        self.tokens.known().get(&pass.sha256).is_some_and(|bearer| bearer.principal == pass.principal)
+    }
+
     /// Admits a request to a tenant. A tenant that does not exist answers like one the token is not for.
     pub(super) fn admit(&self, tenant: &str, headers: &HeaderMap) -> Result<Bearer, Problem> {
-        let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-        });
-        let bearer = token
+        let bearer = token(headers)
             .and_then(|token| self.tokens.bearer(token))
             .ok_or(Problem::new(Code::TokenExpired, "the token is missing, expired or unknown"))?;
         if tenant == self.law.identity.tenant.as_str() {

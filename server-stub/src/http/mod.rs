@@ -5,23 +5,31 @@
 mod auth;
 mod body;
 mod device;
+mod health;
+mod live;
+mod measure;
 mod problem;
 mod sync;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use haversack_protocol::{Code, MEDIA_TYPE, UnixMillis};
+use haversack_protocol::{Code, DeviceId, MEDIA_TYPE, PrincipalId, UnixMillis};
+use tokio::sync::watch;
 
 pub(crate) use auth::Tokens;
 pub use auth::issue_token;
+pub(crate) use health::Health;
+pub(crate) use measure::metrics_router;
 
 use crate::admission::{Law, WriterHandle};
+use crate::live::Places;
+use crate::metrics::Metrics;
 use crate::store::{Readers, StoreRefusal};
 use problem::Problem;
 
@@ -31,35 +39,40 @@ pub(crate) struct Service {
     pub(crate) tokens: Tokens,
     pub(crate) readers: Readers,
     pub(crate) writer: WriterHandle,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) live: Arc<Places>,
+    pub(crate) health: Health,
+    /// Becomes true, or loses its sender, when the server shuts down.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl Service {
+    /// Refuses a device that is not this principal's.
+    fn owns(&self, principal: &PrincipalId, device: DeviceId) -> Result<(), Problem> {
+        let owner = self.readers.read(|reader| reader.principal_of(device).map_err(Problem::from))?;
+        if owner.as_ref() == Some(principal) {
+            Ok(())
+        } else {
+            Err(Problem::new(Code::DeviceRevoked, "the device is not one of this principal"))
+        }
+    }
 }
 
 pub(crate) fn router(service: Arc<Service>) -> Router {
     Router::new()
         .route("/v1/t/{tenant}/device", post(device::register))
         .route("/v1/t/{tenant}/sync", post(sync::sync))
-        .route("/healthz", get(|| async { "ok" }))
-        .route("/readyz", get(ready))
+        .route("/v1/t/{tenant}/live", get(live::live))
+        .route("/healthz", get(health::healthy))
+        .route("/readyz", get(health::ready))
         .fallback(|| async {
             Problem::new(Code::Malformed, "no such path").with_status(StatusCode::NOT_FOUND)
         })
         .method_not_allowed_fallback(|| async {
             Problem::new(Code::Malformed, "no such method here").with_status(StatusCode::METHOD_NOT_ALLOWED)
         })
+        .layer(from_fn_with_state(Arc::clone(&service), measure::count))
         .with_state(service)
-}
-
-/// Ready when the log can be read. Durability was checked when the database was opened.
-async fn ready(State(service): State<Arc<Service>>) -> Response {
-    let head =
-        off_the_reactor(move || service.readers.read(|reader| reader.head().map_err(Problem::from))).await;
-    match head {
-        Ok(head) => (
-            [(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
-            format!("{{\"ready\":true,\"durability\":\"fsync\",\"head\":{head}}}"),
-        )
-            .into_response(),
-        Err(problem) => problem.into_response(),
-    }
 }
 
 /// Runs work that blocks or takes long where it holds up no other request.
@@ -74,7 +87,7 @@ fn framed(frames: Vec<u8>) -> Response {
 }
 
 /// The server's clock.
-fn now() -> UnixMillis {
+pub(crate) fn now() -> UnixMillis {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

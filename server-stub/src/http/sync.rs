@@ -32,12 +32,15 @@ pub(super) async fn sync(State(service): State<Arc<Service>>, arrived: Arrived) 
         let mut frames = Vec::new();
         encode_frame(FrameKind::Hello, &hello, &mut frames)?;
         asked.reply_bytes_taken = frames.len() + hints.len() + END_BYTES;
-        let identity = &service.law.identity;
+        let (identity, metrics) = (&service.law.identity, &service.metrics);
         let pages =
             service.readers.read(|reader| read_pages(identity, reader, asked).map_err(Problem::from))?;
+        metrics.pages.add(pages.count);
+        metrics.page_bytes.add(pages.frames.len() as u64);
         frames.extend(pages.frames);
         frames.extend(hints);
         encode_frame(FrameKind::End, &EndBody { more: pages.more }, &mut frames)?;
+        metrics.reply_bytes.add(frames.len() as u64);
         Ok(frames)
     })
     .await?;
@@ -46,7 +49,10 @@ pub(super) async fn sync(State(service): State<Arc<Service>>, arrived: Arrived) 
 
 async fn push(service: &Service, job: PushJob) -> Result<HintBody, Problem> {
     match service.writer.run(Job::Push(Box::new(job))).await? {
-        Answer::Pushed(answers) => Ok(answers),
+        Answer::Pushed(answers) => {
+            service.metrics.pushed(&answers);
+            Ok(answers)
+        }
         Answer::Registered { .. } => Err(Problem::internal("the writer answered something else")),
     }
 }

@@ -38,6 +38,7 @@ pub(crate) struct Asked {
 /// Encoded page frames.
 pub(crate) struct Pages {
     pub(crate) frames: Vec<u8>,
+    pub(crate) count: u64,
     /// More rows wait behind them.
     pub(crate) more: bool,
 }
@@ -52,7 +53,7 @@ pub(crate) fn read_pages(
     asked: Asked,
 ) -> Result<Pages, ReadRefusal> {
     let head = reader.head()?;
-    let mut pages = Pages { frames: Vec::new(), more: false };
+    let mut pages = Pages { frames: Vec::new(), count: 0, more: false };
     let mut after = asked.after;
     for _ in 0..PAGES_PER_REPLY_MAX {
         let page = collect(reader, after, asked)?;
@@ -70,6 +71,7 @@ pub(crate) fn read_pages(
             return Ok(Pages { more: true, ..pages });
         }
         pages.frames.extend(frame);
+        pages.count += 1;
         pages.more = page.is_full;
         if !page.is_full {
             break;

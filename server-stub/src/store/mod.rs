@@ -2,11 +2,13 @@
 //!
 //! Holds all SQL of the server. Written by one thread in one transaction per group of pushes, read by others beside it.
 
+mod probe;
 mod read;
 mod sqlite;
 mod write;
 
+pub(crate) use probe::{Probe, probe};
 pub(crate) use read::{Reader, Readers, StoredRow};
 pub use sqlite::StoreRefusal;
 pub(crate) use sqlite::{Identity, open, open_read_only};
-pub(crate) use write::{PushTransaction, StoredRecord, StoredVerdict};
+pub(crate) use write::{Committed, PushTransaction, StoredRecord, StoredVerdict, Verdict};

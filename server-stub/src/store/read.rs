@@ -137,6 +137,16 @@ impl<'c> Reader<'c> {
             .exists([record.as_bytes()])?)
     }
 
+    /// Records and devices.
+    pub(crate) fn sizes(&self) -> Result<(u64, u64), StoreRefusal> {
+        let (records, devices): (i64, i64) = self.transaction.query_row(
+            "SELECT (SELECT count(*) FROM record), (SELECT count(*) FROM device)",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        Ok((position_out(records)?, position_out(devices)?))
+    }
+
     /// Log rows, accepted and rejected change sets.
     pub(crate) fn counts(&self) -> Result<(u64, u64, u64), StoreRefusal> {
         let (log, accepted, rejected): (i64, i64, i64) = self.transaction.query_row(

@@ -2,7 +2,7 @@
 
 use haversack_core::{Document, Row};
 use haversack_protocol::{
-    ChangeSetId, DeviceId, InstallationId, LogRow, PrincipalId, RecordId, Rejection, ServerId,
+    ChangeSetId, Code, DeviceId, InstallationId, LogRow, PrincipalId, RecordId, Rejection, ServerId,
 };
 use ring::digest::{Context, SHA256};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -31,11 +31,37 @@ pub(crate) struct StoredVerdict {
     pub(crate) is_accepted: bool,
 }
 
+/// What a row of the log decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Accepted,
+    Rejected(Code),
+}
+
+/// One row that a transaction appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AppendedRow {
+    pub(crate) position: u64,
+    pub(crate) device: DeviceId,
+    /// Absent on device rows.
+    pub(crate) verdict: Option<Verdict>,
+}
+
+/// What a transaction added to the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Committed {
+    /// Last position of the log before it.
+    pub(crate) head_before: u64,
+    /// Its rows, in order.
+    pub(crate) rows: Vec<AppendedRow>,
+}
+
 /// One open write transaction with the head of the log.
 pub(crate) struct PushTransaction<'c> {
     transaction: Transaction<'c>,
     head: u64,
     chain: [u8; 32],
+    added: Committed,
 }
 
 impl<'c> PushTransaction<'c> {
@@ -50,7 +76,8 @@ impl<'c> PushTransaction<'c> {
             Some((position, chain)) => (position_out(position)?, fixed(chain, "chain hash")?),
             None => (0, identity.genesis()),
         };
-        Ok(Self { transaction, head, chain })
+        let added = Committed { head_before: head, rows: vec![] };
+        Ok(Self { transaction, head, chain, added })
     }
 
     /// A number that changes when another connection committed.
@@ -58,8 +85,10 @@ impl<'c> PushTransaction<'c> {
         Ok(self.transaction.query_row("PRAGMA data_version", [], |row| row.get(0))?)
     }
 
-    pub(crate) fn commit(self) -> Result<(), StoreRefusal> {
-        Ok(self.transaction.commit()?)
+    /// Makes it durable and says what it added to the log.
+    pub(crate) fn commit(self) -> Result<Committed, StoreRefusal> {
+        self.transaction.commit()?;
+        Ok(self.added)
     }
 
     /// The position the next row will have.
@@ -76,10 +105,10 @@ impl<'c> PushTransaction<'c> {
     ) -> Result<u64, StoreRefusal> {
         let position = self.next_position();
         debug_assert_eq!(row.position(), position, "a row states where it stands");
-        let kind = match row {
-            LogRow::Accepted(_) => 0,
-            LogRow::Rejected(_) => 1,
-            LogRow::Device(_) => 2,
+        let (kind, verdict) = match row {
+            LogRow::Accepted(_) => (0, Some(Verdict::Accepted)),
+            LogRow::Rejected(rejected) => (1, Some(Verdict::Rejected(rejected.rejection.code))),
+            LogRow::Device(_) => (2, None),
             _ => return Err(StoreRefusal::Damaged("log row")),
         };
         let body = minicbor::to_vec(row).expect("writing to a vector cannot fail");
@@ -103,6 +132,7 @@ impl<'c> PushTransaction<'c> {
                 chain,
             ])?;
         (self.head, self.chain) = (position, chain);
+        self.added.rows.push(AppendedRow { position, device, verdict });
         Ok(position)
     }
 

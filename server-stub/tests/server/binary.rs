@@ -60,3 +60,24 @@ async fn it_serves_until_told_to_stop_and_leaves_a_provable_database() {
     assert_eq!((&proof["records"], &proof["temporary_ids"]), (&0.into(), &0.into()));
     assert_eq!(proof["from_documents"], proof["from_rows"]);
 }
+
+#[tokio::test]
+async fn metrics_on_an_address_that_others_reach_are_refused_unless_that_is_meant() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = directory.path().join("server.db");
+    let serve = |more: &[&str]| {
+        let mut command = Command::new(BINARY);
+        command.args(["serve", "--tenant", TENANT, "--metrics", "0.0.0.0:0"]).args(more);
+        for name in ["schema", "rules", "tokens"] {
+            command.arg(format!("--{name}")).arg(directory.path().join("none"));
+        }
+        command.arg("--database").arg(&database);
+        command
+    };
+    let refused = serve(&[]).output().await.expect("ran");
+    let meant = serve(&["--metrics-exposed"]).output().await.expect("ran");
+    let [refused, meant] = [refused, meant].map(|output| String::from_utf8(output.stderr).expect("text"));
+    assert!(refused.contains("could be read from other machines"), "{refused}");
+    assert!(!meant.contains("could be read") && meant.contains("none"), "it goes on to its files: {meant}");
+    assert!(!database.exists());
+}

@@ -3,7 +3,9 @@
 #[cfg(unix)]
 mod binary;
 mod forging;
+mod health;
 mod hostile;
+mod live;
 mod references;
 mod remembering;
 mod support;

@@ -67,14 +67,24 @@ pub struct Device {
     key: StoreKey,
     principal: String,
     token: String,
+    wants_live: bool,
 }
 
 impl Device {
+    /// A device that talks to the server only when its story says so.
     pub(super) async fn new(principal: &str, token: String) -> Self {
+        Self::made(principal, token, false).await
+    }
+
+    pub(super) async fn listening(principal: &str, token: String) -> Self {
+        Self::made(principal, token, true).await
+    }
+
+    async fn made(principal: &str, token: String, wants_live: bool) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let key = StoreKey::from_bytes([7; 32]);
-        let store = open(&folder, &key).await.expect("a new store");
-        Self { store, folder: Some(folder), key, principal: principal.to_owned(), token }
+        let store = open(&folder, &key, wants_live).await.expect("a new store");
+        Self { store, folder: Some(folder), key, principal: principal.to_owned(), token, wants_live }
     }
 
     /// Opens the store of the same folder once more, without closing it.
@@ -82,7 +92,7 @@ impl Device {
     /// # Errors
     /// The library's.
     pub async fn open_again(&self) -> Result<Haversack, Error> {
-        open(self.folder.as_ref().expect("there until the end"), &self.key).await
+        open(self.folder.as_ref().expect("there until the end"), &self.key, self.wants_live).await
     }
 
     /// Closes the store and opens it again.
@@ -163,7 +173,8 @@ impl Device {
     }
 }
 
-async fn open(folder: &tempfile::TempDir, key: &StoreKey) -> Result<Haversack, Error> {
+async fn open(folder: &tempfile::TempDir, key: &StoreKey, wants_live: bool) -> Result<Haversack, Error> {
     let keys = Arc::new(HostKey::new(key.clone()));
-    Haversack::open(Config::new(folder.path(), schema(), keys)).await
+    let config = Config::new(folder.path(), schema(), keys);
+    Haversack::open(if wants_live { config } else { config.without_live_connection() }).await
 }

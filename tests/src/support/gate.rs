@@ -9,7 +9,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::http::Message;
+use super::flood::Flood;
+use super::http::{Message, plain_http};
 
 type Spoil = Arc<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
 type Claim = Arc<dyn Fn(&SyncRequest) -> bool + Send + Sync>;
@@ -84,6 +85,7 @@ struct Inner {
     seen: Mutex<Vec<Seen>>,
     registrations: Mutex<Option<Vec<u8>>>,
     endless_bytes: Mutex<Vec<u64>>,
+    flood: Mutex<Option<Arc<Flood>>>,
 }
 
 /// A gate that listens on a port of its own.
@@ -111,6 +113,7 @@ impl Gate {
             seen: Mutex::default(),
             registrations: Mutex::default(),
             endless_bytes: Mutex::default(),
+            flood: Mutex::default(),
         });
         let task = tokio::spawn(accept(listener, inner.clone()));
         Self { inner, address, task }
@@ -139,6 +142,16 @@ impl Gate {
     /// Hands on to another server from now on.
     pub fn lead_to(&self, server: SocketAddr) {
         *self.inner.server.lock().expect("whole") = server;
+    }
+
+    /// Answers requests for live connections with so many pokes; without this there is nothing at their path.
+    pub fn flood(&self, pokes: u64) {
+        *self.inner.flood.lock().expect("whole") = Some(Arc::new(Flood::of(pokes)));
+    }
+
+    /// Requests for live connections so far.
+    pub fn live_requests(&self) -> usize {
+        self.seen().iter().filter(|seen| seen.path.ends_with("/live")).count()
     }
 
     /// Every request so far.
@@ -175,8 +188,15 @@ impl Inner {
         let request = Message::read(&mut stream).await?;
         let path = request.head.split(' ').nth(1)?.to_owned();
         let authorization = request.header("authorization").map(str::to_owned);
-        let is_sync = path.ends_with("/sync");
+        let (is_sync, is_live) = (path.ends_with("/sync"), path.ends_with("/live"));
         self.seen.lock().expect("whole").push(Seen { path, authorization, body: request.body.clone() });
+        let flood = self.flood.lock().expect("whole").clone();
+        match flood {
+            Some(flood) if is_live => return flood.pour(&request, stream).await,
+            Some(flood) => flood.ebbed().await,
+            None if is_live => return stream.write_all(&plain_http("404 Not Found", "", b"")).await.ok(),
+            None => {}
+        }
         let step = if is_sync { self.next_step() } else { self.registration_step() };
         let server = *self.server.lock().expect("whole");
         match &step {

@@ -3,6 +3,7 @@
 mod answer;
 mod arbitrary;
 mod device;
+mod flood;
 mod gate;
 mod http;
 mod shape;

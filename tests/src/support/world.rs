@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use haversack::{PrincipalId, Role, TenantId};
 use haversack_core::Rules;
-use haversack_server::{RunningServer, ServerConfig, StateProof, issue_token, prove_state, start};
+use haversack_server::{
+    LiveSettings, RunningServer, ServerConfig, StateProof, issue_token, prove_state, start,
+};
 
 use super::device::Device;
 use super::gate::Gate;
@@ -15,13 +17,19 @@ use super::shape::{NORTH, RULES, schema};
 pub struct World {
     folder: tempfile::TempDir,
     running: Option<RunningServer>,
+    live: LiveSettings,
 }
 
 impl World {
     /// Starts a server without any record.
     pub async fn start() -> Self {
+        Self::start_with(LiveSettings::default()).await
+    }
+
+    /// Starts a server with these bounds of live connections.
+    pub async fn start_with(live: LiveSettings) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut world = Self { folder, running: None };
+        let mut world = Self { folder, running: None, live };
         world.token("operator", Role::Administrator);
         world.resume().await;
         world
@@ -40,6 +48,8 @@ impl World {
             rules: Rules::from_json(RULES, &schema()).expect("sound rules"),
             schema: schema(),
             tokens: self.path("tokens.jsonl"),
+            live: self.live,
+            metrics: None,
         };
         self.running = Some(start(config).await.expect("started"));
     }
@@ -60,6 +70,22 @@ impl World {
         issue_token(&self.path("tokens.jsonl"), &principal, role).expect("issued")
     }
 
+    /// Withdraws a token.
+    pub fn withdraw(&self, token: &str) {
+        let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
+        let hash: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let path = self.path("tokens.jsonl");
+        let lines = std::fs::read_to_string(&path).expect("read");
+        let kept: Vec<_> = lines.lines().filter(|line| !line.contains(&hash)).collect();
+        assert!(kept.len() < lines.lines().count(), "it was issued");
+        std::fs::write(&path, kept.join("\n")).expect("written");
+    }
+
+    /// Live connections the server holds.
+    pub fn live_connections(&self) -> usize {
+        self.running.as_ref().expect("running").live_connections()
+    }
+
     /// A gate before the server.
     pub async fn gate(&self) -> Gate {
         Gate::before(self.address()).await
@@ -68,6 +94,11 @@ impl World {
     /// A device of a mentor, with a store and a token, connected to nothing.
     pub async fn mentor(&self, principal: &str) -> Device {
         Device::new(principal, self.token(principal, Role::Mentor)).await
+    }
+
+    /// A device of a mentor that holds a live connection whenever it can.
+    pub async fn listener(&self, principal: &str) -> Device {
+        Device::listening(principal, self.token(principal, Role::Mentor)).await
     }
 
     /// A device of a coordinator, with a store and a token, connected to nothing.

@@ -171,7 +171,8 @@ impl Phone {
     async fn open(&mut self, folder: PathBuf, key: [u8; 32], schema: &str) -> Result<Json, Failure> {
         let schema = Schema::from_json(schema).map_err(|_| Failure::Command)?;
         let keys = Arc::new(HostKey::new(StoreKey::from_bytes(key)));
-        self.store = Some(Haversack::open(Config::new(folder, schema.clone(), keys)).await?);
+        self.store =
+            Some(Haversack::open(Config::new(folder, schema.clone(), keys).without_live_connection()).await?);
         self.schema = Some(schema);
         Ok(Json::Null)
     }

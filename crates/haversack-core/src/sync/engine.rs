@@ -103,6 +103,8 @@ pub enum Input {
     Online(bool),
     /// A local edit was committed.
     LocalWork,
+    /// The server says that there is something to read.
+    Poked,
     /// The app asks for a round trip now.
     SyncNow,
     /// The hour asked for by [`Effect::WakeAt`] has come.
@@ -175,6 +177,8 @@ pub struct Engine {
     /// Registered anew since the last exchange that succeeded.
     has_registered_anew: bool,
     blocked: Option<Code>,
+    /// The last exchange over this connection and network succeeded.
+    is_in_touch: bool,
     suspicion: Suspicion,
 }
 
@@ -194,6 +198,7 @@ impl Default for Engine {
             is_pause_soft: false,
             has_registered_anew: false,
             blocked: None,
+            is_in_touch: false,
             suspicion: Suspicion::default(),
         }
     }
@@ -225,9 +230,11 @@ impl Engine {
                     (self.is_busy, self.has_work) = (false, true);
                     self.suspicion.interrupted();
                 }
+                self.is_in_touch &= is_online;
                 self.is_online = is_online;
             }
-            Input::LocalWork => {
+            // What waits for something else may find it in what there is to read.
+            Input::LocalWork | Input::Poked => {
                 self.has_work = true;
                 if std::mem::take(&mut self.is_pause_soft) {
                     self.waiting_until = None;
@@ -246,7 +253,7 @@ impl Engine {
             }
             Input::Registered(Err(failure)) => self.failed(now, &failure, Sent::Nothing, entropy),
             Input::Exchanged(Outcome::Applied { more_to_read, more_to_send, .. }) => {
-                (self.is_busy, self.has_registered_anew) = (false, false);
+                (self.is_busy, self.has_registered_anew, self.is_in_touch) = (false, false, true);
                 self.has_work |= more_to_read || more_to_send;
                 match self.suspicion.answered() {
                     Finding::Fine => self.succeeded(),
@@ -314,6 +321,7 @@ impl Engine {
 
     fn failed(&mut self, now: UnixMillis, failure: &Failure, sent: Sent, entropy: u64) {
         (self.is_busy, self.has_work, self.is_pause_soft) = (false, true, false);
+        self.is_in_touch &= *failure == Failure::Undecided;
         match failure {
             Failure::Undecided => {
                 self.wait(now, None, entropy);
@@ -346,6 +354,11 @@ impl Engine {
         let pause = full_jitter(self.failures, retry_after_ms, entropy);
         self.failures = self.failures.saturating_add(1);
         self.waiting_until = Some(now.plus_ms(pause));
+    }
+
+    /// Says whether the server was reached, and nothing has failed since.
+    pub fn is_in_touch(&self) -> bool {
+        self.is_in_touch
     }
 
     /// What the engine is doing.
@@ -407,6 +420,32 @@ mod tests {
         assert_eq!(engine.step(NOW, applied(false), 0).len(), 1);
         assert_eq!(engine.step(NOW, applied(false), 0), NOTHING);
         assert_eq!(engine.phase(), Phase::Idle);
+    }
+
+    #[test]
+    fn a_flood_of_pokes_is_one_exchange_more_and_breaks_no_pause() {
+        let mut engine = connected();
+        for _ in 0..100 {
+            assert_eq!(engine.step(NOW, Input::Poked, 0), NOTHING);
+        }
+        assert_eq!(engine.step(NOW, applied(false), 0).len(), 1);
+        assert_eq!(engine.step(NOW, applied(false), 0), NOTHING);
+        engine.step(NOW, Input::Poked, 0);
+        let effects = engine.step(NOW, transient(), 7);
+        assert_eq!(engine.step(NOW, Input::Poked, 0), effects, "a failing server is not asked more often");
+    }
+
+    #[test]
+    fn a_device_is_in_touch_from_a_success_until_a_failure_or_the_loss_of_the_network() {
+        let mut engine = connected();
+        assert!(!engine.is_in_touch());
+        for end in [Input::Online(false), transient(), Input::Disconnected] {
+            engine.step(NOW, Input::Online(true), 0);
+            engine.step(NOW, applied(false), 0);
+            assert!(engine.is_in_touch());
+            engine.step(NOW, end, 0);
+            assert!(!engine.is_in_touch());
+        }
     }
 
     #[test]

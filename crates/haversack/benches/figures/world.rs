@@ -11,7 +11,7 @@ use haversack::{
     TenantId, Token,
 };
 use haversack_core::Rules;
-use haversack_server::{RunningServer, ServerConfig, issue_token, start};
+use haversack_server::{LiveSettings, RunningServer, ServerConfig, issue_token, start};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -68,7 +68,8 @@ impl Phone {
     }
 
     async fn open(&self) -> Outcome<Haversack> {
-        let config = Config::new(&self.folder, schema(&[])?, Arc::new(self.host_key()));
+        let config =
+            Config::new(&self.folder, schema(&[])?, Arc::new(self.host_key())).without_live_connection();
         Ok(Haversack::open(config).await?)
     }
 }
@@ -95,6 +96,8 @@ impl World {
             rules: Rules::from_json(r#"{ "version": 1, "rules": [] }"#, &schema)?,
             schema,
             tokens,
+            live: LiveSettings::default(),
+            metrics: None,
         };
         let (phones, server_threads) = (runtime("phone")?, runtime("server")?);
         let server = server_threads.block_on(start(config))?;

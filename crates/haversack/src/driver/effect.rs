@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use haversack_core::sync::{Failure, Input, Outcome, Sent};
+use haversack_core::sync::{Failure, Input, LiveLoss, Outcome, Sent};
 use haversack_protocol::limits::{PAGE_BYTES_TARGET, TOKEN_WAIT_MAX_MS};
 use haversack_protocol::{
     ChangeSetId, Code, DeviceId, DeviceRequest, PrincipalId, ProtocolRange, RecordId, SyncRequest,
@@ -17,7 +17,7 @@ use tokio::sync::broadcast;
 
 use crate::client::run_blocking;
 use crate::clock;
-use crate::transport::{Reply, Token, TokenProvider, TokenRefusal, Transport, TransportError};
+use crate::transport::{LiveSocket, Reply, Token, TokenProvider, TokenRefusal, Transport, TransportError};
 
 /// What an effect came to.
 pub(crate) struct Done {
@@ -104,6 +104,15 @@ impl Link {
         self.with_state(|state| (state.token, state.needs_renewal) = (None, true));
         let renewed = self.token().await;
         Done { error: renewed.as_ref().err().cloned(), ..Done::of(Input::TokenRenewed(renewed.is_ok())) }
+    }
+
+    /// Opens the live connection with the token at hand. Without one an exchange has to get it first.
+    pub(crate) async fn open_live(&self) -> Result<LiveSocket, LiveLoss> {
+        let token = self.with_state(|state| state.token.clone()).ok_or(LiveLoss::Token)?;
+        let identity = self.stored(Store::identity).await;
+        let device = identity.ok().and_then(|identity| identity.device);
+        let device = device.ok_or(LiveLoss::Broken { retry_after_ms: None })?;
+        self.transport.open_live(&token, device).await
     }
 
     /// Registers this installation as a device of the token's principal.

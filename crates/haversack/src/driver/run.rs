@@ -5,13 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use haversack_core::sync::{Effect, Engine, Failure, Input, Outcome, Phase};
+use haversack_core::sync::{Effect, Engine, Failure, Input, Live, LiveEffect, LiveInput, Outcome, Phase};
 use haversack_protocol::{Code, FrameRefusal, UnixMillis};
 use haversack_store::Store;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::effect::{Done, Link};
+use super::line::Line;
 use crate::clock;
 use crate::error::Error;
 use crate::status::{Progress, SyncReport};
@@ -41,6 +42,10 @@ pub(crate) struct Driver {
     link: Option<Arc<Link>>,
     work: Option<Work>,
     wake_at: Option<UnixMillis>,
+    /// When to hold a live connection; `None` when the app wants none.
+    live: Option<Live>,
+    line: Line,
+    live_wake_at: Option<UnixMillis>,
     waiting: Vec<(oneshot::Sender<Result<SyncReport, Error>>, SyncReport)>,
 }
 
@@ -49,6 +54,7 @@ impl Driver {
         store: Arc<Store>,
         commits: broadcast::Sender<()>,
         progress: watch::Sender<Progress>,
+        wants_live: bool,
     ) -> Self {
         Self {
             store,
@@ -58,6 +64,9 @@ impl Driver {
             link: None,
             work: None,
             wake_at: None,
+            live: wants_live.then(Live::default),
+            line: Line::Down,
+            live_wake_at: None,
             waiting: vec![],
         }
     }
@@ -68,9 +77,6 @@ impl Driver {
 
     async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) {
         loop {
-            let wake_in = self
-                .wake_at
-                .map(|at| Duration::from_millis(u64::try_from(at.0 - clock::now().0).unwrap_or(0)));
             tokio::select! {
                 message = messages.recv() => match message {
                     None | Some(Message::Close) => return,
@@ -80,11 +86,14 @@ impl Driver {
                     self.work = None;
                     self.finish(done);
                 }
-                () = tokio::time::sleep(wake_in.unwrap_or_default()), if wake_in.is_some() => {
+                () = hour(self.wake_at) => {
                     self.wake_at = None;
                     self.step(Input::Woken);
                 }
+                input = self.line.next() => self.live_step(input),
+                () = hour(self.live_wake_at) => self.live_step(LiveInput::Woken),
             }
+            self.follow();
             self.publish();
         }
     }
@@ -128,6 +137,8 @@ impl Driver {
         let identity = crate::client::run_blocking(move || store.identity()).await??;
         let registered = identity.device.is_some() && identity.server.as_deref() == Some(&transport.server());
         self.work = None;
+        (self.line, self.live_wake_at) = (Line::Down, None);
+        self.live = self.live.as_ref().map(|_| Live::default());
         self.link = Some(Arc::new(Link::new(self.store.clone(), self.commits.clone(), transport, tokens)));
         self.step(Input::Connected { registered });
         Ok(())
@@ -149,6 +160,32 @@ impl Driver {
                 }
                 _ => continue,
             };
+        }
+    }
+
+    /// Lets the live connection follow what the engine knows of network and server.
+    fn follow(&mut self) {
+        let input = match self.engine.phase() {
+            Phase::Disconnected | Phase::Offline | Phase::Blocked(_) => LiveInput::Severed,
+            _ => LiveInput::InTouch(self.engine.is_in_touch()),
+        };
+        self.live_step(input);
+    }
+
+    /// Tells what happened to the live connection and does what follows.
+    fn live_step(&mut self, input: LiveInput) {
+        let Some(live) = &mut self.live else { return };
+        self.live_wake_at = None;
+        for effect in live.step(clock::now(), input, clock::entropy()) {
+            match effect {
+                LiveEffect::Open => {
+                    let Some(link) = self.link.clone() else { continue };
+                    self.line = Line::Opening(Box::pin(async move { link.open_live().await }));
+                }
+                LiveEffect::Drop => self.line = Line::Down,
+                LiveEffect::Poke => self.step(Input::Poked),
+                LiveEffect::WakeAt(at) => self.live_wake_at = Some(at),
+            }
         }
     }
 
@@ -200,6 +237,17 @@ impl Driver {
     fn publish(&mut self) {
         let phase = self.engine.phase();
         self.progress.send_if_modified(|progress| std::mem::replace(&mut progress.phase, phase) != phase);
+    }
+}
+
+/// Waits until the hour has come, for ever when there is none.
+async fn hour(at: Option<UnixMillis>) {
+    match at {
+        Some(at) => {
+            let wait = u64::try_from(at.0 - clock::now().0).unwrap_or(0);
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+        }
+        None => std::future::pending().await,
     }
 }
 

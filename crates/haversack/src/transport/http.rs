@@ -165,6 +165,14 @@ impl Transport {
         self.address.as_str()
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn endpoint(&self, verb: &str) -> Result<Url, TransportError> {
+        self.address.endpoint(verb)
+    }
+
     /// Registers the installation.
     pub(crate) async fn register(
         &self,
@@ -191,13 +199,10 @@ impl Transport {
     ) -> Result<Vec<Frame>, TransportError> {
         let mut body = Vec::new();
         encode_frame(kind, request, &mut body)?;
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.secret.as_str()))
-            .map_err(|_| TransportError::Token)?;
-        bearer.set_sensitive(true);
         let sent = self
             .client
             .post(self.address.endpoint(verb)?)
-            .header(AUTHORIZATION, bearer)
+            .header(AUTHORIZATION, bearer(token)?)
             .header(CONTENT_TYPE, MEDIA_TYPE)
             .body(body)
             .send()
@@ -216,6 +221,14 @@ impl Transport {
         // A reply of ours always says in its own frames whether it succeeded.
         if status.is_success() { Ok(frames) } else { Err(TransportError::Incomplete) }
     }
+}
+
+/// What a request says who it is for; never printed.
+pub(super) fn bearer(token: &Token) -> Result<HeaderValue, TransportError> {
+    let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.secret.as_str()))
+        .map_err(|_| TransportError::Token)?;
+    bearer.set_sensitive(true);
+    Ok(bearer)
 }
 
 fn tls(is_needed: bool) -> Result<rustls::ClientConfig, TransportError> {
@@ -240,7 +253,7 @@ fn gateway_code(status: StatusCode) -> Option<Code> {
 }
 
 /// Seconds only: the date form needs two clocks that agree.
-fn retry_after(response: &Response) -> Option<Duration> {
+pub(super) fn retry_after(response: &Response) -> Option<Duration> {
     let seconds: u64 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(Duration::from_millis(RETRY_AFTER_MAX_MS)))
 }

@@ -1,15 +1,20 @@
 //! A server in a directory of its own, and phones that talk to it.
 
 mod http;
+mod line;
 mod phone;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use haversack_core::Rules;
 use haversack_protocol::{PrincipalId, Role, Schema, TenantId};
-use haversack_server::{RunningServer, ServerConfig, StateProof, issue_token, prove_state, start};
+use haversack_server::{
+    LiveSettings, RunningServer, ServerConfig, StateProof, issue_token, prove_state, start,
+};
 
 pub(crate) use http::{Response, raw, request};
+pub(crate) use line::{Heard, Line, opening};
 pub(crate) use phone::{Phone, Reply, create, edit, integer, text};
 
 pub(crate) const TENANT: &str = "rotary";
@@ -70,18 +75,36 @@ pub(crate) fn schema() -> Schema {
 pub(crate) struct TestServer {
     directory: tempfile::TempDir,
     running: Option<RunningServer>,
+    live: LiveSettings,
+}
+
+/// Time after which a story has failed; far above what any of them takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until the condition holds.
+pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("it never came true that {what}"));
 }
 
 impl TestServer {
     pub(crate) async fn start() -> Self {
+        Self::start_with(LiveSettings::default()).await
+    }
+
+    pub(crate) async fn start_with(live: LiveSettings) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut server = Self { directory, running: None };
+        let mut server = Self { directory, running: None, live };
         server.token("operator", Role::Administrator);
         server.run().await;
         server
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -94,6 +117,8 @@ impl TestServer {
             rules: Rules::from_json(RULES, &schema).expect("sound rules"),
             schema,
             tokens: self.path("tokens.jsonl"),
+            live: self.live,
+            metrics: Some("127.0.0.1:0".parse().expect("an address")),
         };
         self.running = Some(start(config).await.expect("started"));
     }
@@ -106,6 +131,24 @@ impl TestServer {
 
     pub(crate) fn address(&self) -> std::net::SocketAddr {
         self.running.as_ref().expect("running").address()
+    }
+
+    pub(crate) fn running(&self) -> &RunningServer {
+        self.running.as_ref().expect("running")
+    }
+
+    /// Withdraws every token.
+    pub(crate) fn withdraw_tokens(&self) {
+        std::fs::write(self.path("tokens.jsonl"), "").expect("written");
+    }
+
+    /// The metrics as they are told now.
+    pub(crate) async fn metrics(&self) -> String {
+        let address = self.running().metrics_address().expect("told");
+        let head = b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        let response = raw(address, head, b"").await;
+        assert_eq!(response.status, 200);
+        String::from_utf8(response.body).expect("text")
     }
 
     pub(crate) fn token(&self, principal: &str, role: Role) -> String {
