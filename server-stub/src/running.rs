@@ -15,7 +15,7 @@ use tokio::task::JoinHandle as TaskHandle;
 
 use crate::ServerError;
 use crate::admission::{Law, Writer, WriterHandle};
-use crate::http::{Service, Tokens, router};
+use crate::http::{Door, Rooms, Service, Tokens, router};
 use crate::store::{Readers, StoreRefusal, open};
 
 /// How long requests under way may take to end at shutdown.
@@ -66,9 +66,9 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         .spawn(|| writing.work())
         .map_err(ServerError::System)?;
     let readers = Readers::new(&config.database);
-    let service = Arc::new(Service { law, tokens, readers, writer: writer.clone() });
+    let service = Arc::new(Service { law, tokens, readers, writer: writer.clone(), rooms: Rooms::default() });
     let (stop, stopped) = oneshot::channel::<()>();
-    let serve = axum::serve(listener, router(service)).with_graceful_shutdown(async {
+    let serve = axum::serve(Door::new(listener), router(service)).with_graceful_shutdown(async {
         // A dropped sender stops the server too.
         let _ = stopped.await;
     });

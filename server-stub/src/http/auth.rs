@@ -106,14 +106,18 @@ impl Tokens {
     }
 }
 
+/// The token of a request that names exactly one.
+fn only_token(headers: &HeaderMap) -> Option<&str> {
+    let mut named = headers.get_all(AUTHORIZATION).iter();
+    let only = named.next().filter(|_| named.next().is_none())?;
+    let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
 impl Service {
     /// Admits a request to a tenant. A tenant that does not exist answers like one the token is not for.
     pub(super) fn admit(&self, tenant: &str, headers: &HeaderMap) -> Result<Bearer, Problem> {
-        let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-        });
-        let bearer = token
+        let bearer = only_token(headers)
             .and_then(|token| self.tokens.bearer(token))
             .ok_or(Problem::new(Code::TokenExpired, "the token is missing, expired or unknown"))?;
         if tenant == self.law.identity.tenant.as_str() {

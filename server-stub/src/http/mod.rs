@@ -5,12 +5,15 @@
 mod auth;
 mod body;
 mod device;
+mod line;
 mod problem;
+mod room;
 mod sync;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
@@ -20,6 +23,8 @@ use haversack_protocol::{Code, MEDIA_TYPE, UnixMillis};
 
 pub(crate) use auth::Tokens;
 pub use auth::issue_token;
+pub(crate) use line::Door;
+pub(crate) use room::Rooms;
 
 use crate::admission::{Law, WriterHandle};
 use crate::store::{Readers, StoreRefusal};
@@ -31,6 +36,7 @@ pub(crate) struct Service {
     pub(crate) tokens: Tokens,
     pub(crate) readers: Readers,
     pub(crate) writer: WriterHandle,
+    pub(crate) rooms: Rooms,
 }
 
 pub(crate) fn router(service: Arc<Service>) -> Router {
@@ -70,7 +76,11 @@ async fn off_the_reactor<T: Send + 'static>(
 }
 
 fn framed(frames: Vec<u8>) -> Response {
-    ([(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], frames).into_response()
+    framed_as(Body::from(frames))
+}
+
+fn framed_as(body: Body) -> Response {
+    ([(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], body).into_response()
 }
 
 /// The server's clock.
