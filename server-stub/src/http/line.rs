@@ -23,6 +23,9 @@ const HEAD_BYTES_MAX: u64 = 16 << 10;
 /// Bytes taken from a line at a time; keeps the buffers behind it small.
 const READ_BYTES_MAX: usize = 16 << 10;
 
+/// How an answer begins that is none yet.
+const INVITATION: &[u8] = b"HTTP/1.1 100";
+
 /// How long a line may keep the server waiting.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
@@ -167,14 +170,18 @@ impl<S> Line<S> {
         }
     }
 
+    /// Takes note of what was written of `first`. An answer ends a request, an invitation to send its body does not.
     fn wrote(
         &mut self,
         written: Poll<io::Result<usize>>,
+        first: &[u8],
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = written {
             self.pace.passed(Way::Out, bytes, Instant::now());
-            self.head = Head::default();
+            if !first.starts_with(INVITATION) {
+                self.head = Head::default();
+            }
             return Poll::Ready(Ok(bytes));
         }
         if written.is_pending() {
@@ -216,7 +223,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write(context, bytes);
-        this.wrote(written, context)
+        this.wrote(written, bytes, context)
     }
 
     fn poll_write_vectored(
@@ -226,7 +233,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write_vectored(context, parts);
-        this.wrote(written, context)
+        let first = parts.first().map_or(&[][..], |part| part);
+        this.wrote(written, first, context)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 mod binary;
+mod crafting;
 mod forging;
 mod hostile;
 mod references;
@@ -9,3 +10,5 @@ mod remembering;
 mod support;
 mod transport;
 mod verdicts;
+#[cfg(target_os = "linux")]
+mod wire;

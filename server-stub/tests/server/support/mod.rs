@@ -2,6 +2,8 @@
 
 mod http;
 mod phone;
+#[cfg(target_os = "linux")]
+mod process;
 
 use std::path::PathBuf;
 
@@ -10,7 +12,11 @@ use haversack_protocol::{PrincipalId, Role, Schema, TenantId};
 use haversack_server::{RunningServer, ServerConfig, StateProof, issue_token, prove_state, start};
 
 pub(crate) use http::{Response, raw, request};
+#[cfg(target_os = "linux")]
+pub(crate) use http::{answer_to, answer_to_cut, post_head};
 pub(crate) use phone::{Phone, Reply, create, edit, integer, text};
+#[cfg(target_os = "linux")]
+pub(crate) use process::ServerProcess;
 
 pub(crate) const TENANT: &str = "rotary";
 
