@@ -2,9 +2,14 @@
 //! or hostile server cannot do.
 
 /// Shared with the server's own suite, which knows nothing of this package.
+#[path = "../../server-stub/tests/server/crafting.rs"]
+mod crafting;
+/// Shared with the server's own suite, which knows nothing of this package.
 #[path = "../../server-stub/tests/server/forging.rs"]
 mod forging;
 mod input;
 mod pages;
 mod people;
 mod replies;
+mod statuses;
+mod wire;

@@ -122,24 +122,3 @@ pub(crate) fn lying_cbor() -> Vec<(&'static str, Vec<u8>)> {
         ("nothing", NONE.to_vec()),
     ]
 }
-
-/// A map of the members of this one, and one more under a key nobody knows.
-pub(crate) fn with_unknown_member(map: &[u8], value: &[u8]) -> Vec<u8> {
-    let small = 0xa0..0xb7;
-    assert!(small.contains(&map[0]), "a map of few members");
-    [&[map[0] + 1], &map[1..], &[0x18, 99], value].concat()
-}
-
-/// A map of the members of this one up to that key, which is given another value; the rest is cut off.
-pub(crate) fn with_last_member(map: &[u8], key: u8, value: &[u8]) -> Vec<u8> {
-    let mut decoder = minicbor::Decoder::new(map);
-    let count = decoder.map().expect("a map").expect("of a stated length");
-    for _ in 0..count {
-        if decoder.u8().expect("a key") == key {
-            let before = &map[..decoder.position()];
-            return [before, value].concat();
-        }
-        decoder.skip().expect("a value");
-    }
-    panic!("no member {key}");
-}

@@ -4,9 +4,7 @@ use haversack_protocol::limits::BODY_RAW_BYTES_MAX;
 use haversack_protocol::{ChangeSetId, Code};
 
 use super::{SYNC, is_refused, posting, sync_path};
-use crate::crafting::{
-    bombs, lying_cbor, packed_frame, plain_frame, with_last_member, with_unknown_member, zstd_run,
-};
+use crate::crafting::{bombs, lying_cbor, packed_frame, plain_frame, zstd_run};
 use crate::support::{Phone, ServerProcess, answer_to, request};
 
 const RAW_MAX: u32 = BODY_RAW_BYTES_MAX as u32;
@@ -144,4 +142,25 @@ async fn more_of_anything_than_a_push_may_hold_is_refused_without_paying_for_it(
     let answer =
         is_answered(&server, &mut phone, "a cursor", &with_last_member(&honest, CURSOR, &cursor)).await;
     assert_eq!(answer, (400, Some(Code::Malformed)));
+}
+
+/// A map of the members of this one, and one more under a key nobody knows.
+fn with_unknown_member(map: &[u8], value: &[u8]) -> Vec<u8> {
+    let small = 0xa0..0xb7;
+    assert!(small.contains(&map[0]), "a map of few members");
+    [&[map[0] + 1], &map[1..], &[0x18, 99], value].concat()
+}
+
+/// A map of the members of this one up to that key, which is given another value; the rest is cut off.
+fn with_last_member(map: &[u8], key: u8, value: &[u8]) -> Vec<u8> {
+    let mut decoder = minicbor::Decoder::new(map);
+    let count = decoder.map().expect("a map").expect("of a stated length");
+    for _ in 0..count {
+        if decoder.u8().expect("a key") == key {
+            let before = &map[..decoder.position()];
+            return [before, value].concat();
+        }
+        decoder.skip().expect("a value");
+    }
+    panic!("no member {key}");
 }
