@@ -10,7 +10,7 @@ mod seeds;
 
 /// Cases of each target when nobody asks for more.
 const CASES: u64 = 2_000;
-/// Cases between two looks at the memory taken.
+/// Kibibytes a target may take beyond what the process took before it.
 #[cfg(target_os = "linux")]
 const MEMORY_KIB_MAX: u64 = 64 << 10;
 /// Bytes of a mutated input; larger ones say nothing new.
@@ -95,7 +95,8 @@ fn peak_kib() -> u64 {
 
 #[test]
 fn no_kept_and_no_mutated_input_makes_a_decoder_panic_or_take_memory() {
-    for target in TARGETS {
+    let only = std::env::var("HAVERSACK_FUZZ_TARGET").ok();
+    for target in TARGETS.iter().filter(|target| only.as_deref().is_none_or(|only| only == target.name)) {
         let inputs = kept(target);
         for (name, input) in &inputs {
             assert!(catch_unwind(|| (target.run)(input)).is_ok(), "{}/{name}", target.name);
@@ -112,7 +113,11 @@ fn no_kept_and_no_mutated_input_makes_a_decoder_panic_or_take_memory() {
             assert!(outcome.is_ok(), "{} case {case}: {bytes:02x?}", target.name);
         }
         #[cfg(target_os = "linux")]
-        assert!(peak_kib() - before <= MEMORY_KIB_MAX, "{}: {} KiB", target.name, peak_kib() - before);
+        {
+            // The mark may fall by what the kernel had not yet added up.
+            let above = peak_kib().saturating_sub(before);
+            assert!(above <= MEMORY_KIB_MAX, "{}: {above} KiB", target.name);
+        }
     }
     fed_store_is_sound();
 }

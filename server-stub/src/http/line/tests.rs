@@ -62,7 +62,10 @@ fn a_head_ends_at_its_blank_line_however_it_is_cut_and_is_bounded() {
         for at in 0..text.len() {
             let mut head = Head::default();
             let (first, second) = text.as_bytes().split_at(at);
-            assert!(head.read(first) && !head.has_ended && head.read(second) && head.has_ended, "{at}");
+            assert!(head.read(first), "{at}");
+            assert!(!head.has_ended, "{at}");
+            assert!(head.read(second), "{at}");
+            assert!(head.has_ended, "{at}");
         }
     }
     let mut head = Head::default();
