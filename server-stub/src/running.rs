@@ -15,7 +15,7 @@ use tokio::task::JoinHandle as TaskHandle;
 
 use crate::ServerError;
 use crate::admission::{Law, Writer, WriterHandle};
-use crate::http::{Health, Service, Tokens, metrics_router, now, router};
+use crate::http::{Door, Health, Rooms, Service, Tokens, metrics_router, now, router};
 use crate::live::{LiveSettings, Places};
 use crate::metrics::Metrics;
 use crate::store::{Readers, StoreRefusal, open};
@@ -91,12 +91,14 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         live: Arc::clone(&live),
         health: Health::of(config.database),
         stopping: is_stopping.clone(),
+        rooms: Rooms::default(),
     });
     let metrics_address = metrics_listener.as_ref().map(|(_, address)| *address);
     let metrics = metrics_listener.map(|(listener, _)| {
         tokio::spawn(axum::serve(listener, metrics_router(Arc::clone(&service))).into_future())
     });
-    let serve = axum::serve(listener, router(service)).with_graceful_shutdown(told_to_stop(is_stopping));
+    let serve =
+        axum::serve(Door::new(listener), router(service)).with_graceful_shutdown(told_to_stop(is_stopping));
     let serving = tokio::spawn(serve.into_future());
     tracing::info!(%address, tenant = %config.tenant, "listening");
     Ok(RunningServer { address, metrics_address, writer, thread, live, stopping, serving, metrics })

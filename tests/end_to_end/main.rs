@@ -2,6 +2,9 @@
 //! or hostile server cannot do.
 
 /// Shared with the server's own suite, which knows nothing of this package.
+#[path = "../../server-stub/tests/server/crafting.rs"]
+mod crafting;
+/// Shared with the server's own suite, which knows nothing of this package.
 #[path = "../../server-stub/tests/server/forging.rs"]
 mod forging;
 mod input;
@@ -10,4 +13,6 @@ mod misuse;
 mod pages;
 mod people;
 mod replies;
+mod statuses;
 mod typed;
+mod wire;

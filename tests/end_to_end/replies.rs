@@ -11,7 +11,7 @@ use haversack_protocol::{
 use haversack_tests::{Answer, Device, Gate, Step, Tokens, World, empty_reply, eventually, plain_http, text};
 
 /// A device with one activity at the server and a counter step that waits.
-async fn waiting(world: &World, gate: &Gate) -> (Device, RecordId) {
+pub(crate) async fn waiting(world: &World, gate: &Gate) -> (Device, RecordId) {
     let device = world.mentor("ola").await;
     device.connect(gate.address()).await;
     let record = device.create("activity", Changes::new().set("title", "walk")).await;
@@ -26,7 +26,7 @@ async fn call(device: &Device, record: RecordId) {
 }
 
 /// Syncs against a gate that spoils every answer: the error, after the entry was found intact.
-async fn fails(device: &Device, gate: &Gate, record: RecordId, step: Step) -> TransportError {
+pub(crate) async fn fails(device: &Device, gate: &Gate, record: RecordId, step: Step) -> TransportError {
     gate.otherwise(step);
     let before = gate.pushes();
     device.store.set_online(true).expect("open");
@@ -44,7 +44,7 @@ async fn fails(device: &Device, gate: &Gate, record: RecordId, step: Step) -> Tr
 }
 
 /// Lets the device through again and holds it to the server.
-async fn recovers(world: &World, device: &Device, gate: &Gate, record: RecordId) {
+pub(crate) async fn recovers(world: &World, device: &Device, gate: &Gate, record: RecordId) {
     gate.otherwise(Step::Forward);
     device.store.set_online(true).expect("open");
     device.sync_after_trouble().await;
@@ -52,7 +52,7 @@ async fn recovers(world: &World, device: &Device, gate: &Gate, record: RecordId)
 }
 
 /// Lets the device through; nothing it meets may disturb it.
-async fn passes(world: &World, device: &Device, record: RecordId) {
+pub(crate) async fn passes(world: &World, device: &Device, record: RecordId) {
     device.store.set_online(true).expect("open");
     device.sync().await;
     is_settled(world, device, record).await;
@@ -105,7 +105,14 @@ async fn a_redirect_is_not_followed_and_the_token_goes_nowhere_else() {
     let world = World::start().await;
     let (gate, elsewhere) = (world.gate().await, world.gate().await);
     let (device, record) = waiting(&world, &gate).await;
-    for status in ["302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
+    for status in [
+        "300 Multiple Choices",
+        "301 Moved Permanently",
+        "302 Found",
+        "303 See Other",
+        "307 Temporary Redirect",
+        "308 Permanent Redirect",
+    ] {
         let location = format!("location: http://{}/v1/t/north/sync\r\n", elsewhere.address());
         let step = Step::Answer(plain_http(status, &location, b""));
         fails(&device, &gate, record, step).await;

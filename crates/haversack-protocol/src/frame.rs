@@ -186,15 +186,51 @@ pub fn decode_frames(mut bytes: &[u8]) -> Result<Vec<Frame>, FrameRefusal> {
 /// # Errors
 /// [`FrameRefusal`]; nothing is decompressed when more follows.
 pub fn decode_only_frame(bytes: &[u8]) -> Result<Frame, FrameRefusal> {
-    let (packed, rest) = Packed::split(bytes)?;
-    if !rest.is_empty() {
-        return Err(FrameRefusal::Malformed);
+    PackedFrame::only(bytes)?.unpack()
+}
+
+/// The one frame of a message, its checksum checked and its body as it came: a reader can make room before it unpacks.
+#[derive(Clone, Copy, Debug)]
+pub struct PackedFrame<'a> {
+    kind: FrameKind,
+    packed: Packed<'a>,
+}
+
+impl<'a> PackedFrame<'a> {
+    /// Reads the header of a message that is one frame.
+    ///
+    /// # Errors
+    /// [`FrameRefusal`].
+    pub fn only(bytes: &'a [u8]) -> Result<Self, FrameRefusal> {
+        let (packed, rest) = Packed::split(bytes)?;
+        if !rest.is_empty() {
+            return Err(FrameRefusal::Malformed);
+        }
+        let kind = FrameKind::from_byte(packed.kind).ok_or(FrameRefusal::UnknownKind(packed.kind))?;
+        Ok(Self { kind, packed })
     }
-    let kind = FrameKind::from_byte(packed.kind).ok_or(FrameRefusal::UnknownKind(packed.kind))?;
-    Ok(Frame { kind, body: packed.unpack()? })
+
+    /// What it holds.
+    pub const fn kind(&self) -> FrameKind {
+        self.kind
+    }
+
+    /// Bytes its body takes once unpacked: never more, whatever is inside.
+    pub const fn raw_bytes(&self) -> usize {
+        self.packed.raw_len
+    }
+
+    /// Decompresses the body.
+    ///
+    /// # Errors
+    /// [`FrameRefusal::Malformed`].
+    pub fn unpack(&self) -> Result<Frame, FrameRefusal> {
+        Ok(Frame { kind: self.kind, body: self.packed.unpack()? })
+    }
 }
 
 /// A frame whose checksum holds, its body as it came.
+#[derive(Clone, Copy, Debug)]
 struct Packed<'a> {
     kind: u8,
     flags: u8,

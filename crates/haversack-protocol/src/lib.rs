@@ -18,7 +18,9 @@ mod version;
 
 pub use code::{Action, Class, Code};
 pub use cursor::{Cursor, CursorBody};
-pub use frame::{Frame, FrameKind, FrameRefusal, MEDIA_TYPE, decode_frames, decode_only_frame, encode_frame};
+pub use frame::{
+    Frame, FrameKind, FrameRefusal, MEDIA_TYPE, PackedFrame, decode_frames, decode_only_frame, encode_frame,
+};
 pub use ids::{
     ChangeHash, ChangeSetId, DeviceId, IdRefusal, InstallationId, PrincipalId, RecordId, ServerId, StoreId,
     TenantId,

@@ -113,9 +113,11 @@ impl Tokens {
     }
 }
 
-/// The token of a request.
-fn token(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+/// The token of a request that names exactly one.
+fn only_token(headers: &HeaderMap) -> Option<&str> {
+    let mut named = headers.get_all(AUTHORIZATION).iter();
+    let only = named.next().filter(|_| named.next().is_none())?;
+    let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
@@ -123,7 +125,7 @@ impl Service {
     /// What is kept of an admitted token to look at it again.
     pub(super) fn pass(bearer: &Bearer, headers: &HeaderMap) -> Pass {
         Pass {
-            sha256: sha256(token(headers).unwrap_or_default().as_bytes()),
+            sha256: sha256(only_token(headers).unwrap_or_default().as_bytes()),
             principal: bearer.principal.clone(),
         }
     }
@@ -135,7 +137,7 @@ impl Service {
 
     /// Admits a request to a tenant. A tenant that does not exist answers like one the token is not for.
     pub(super) fn admit(&self, tenant: &str, headers: &HeaderMap) -> Result<Bearer, Problem> {
-        let bearer = token(headers)
+        let bearer = only_token(headers)
             .and_then(|token| self.tokens.bearer(token))
             .ok_or(Problem::new(Code::TokenExpired, "the token is missing, expired or unknown"))?;
         if tenant == self.law.identity.tenant.as_str() {

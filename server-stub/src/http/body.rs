@@ -2,30 +2,35 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::time::Duration;
-
 use std::sync::Arc;
 
 use axum::RequestExt;
 use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Path, Request};
 use haversack_protocol::limits::BODY_COMPRESSED_BYTES_MAX;
-use haversack_protocol::{Code, Frame, FrameKind, ProtocolRange, decode_only_frame};
+use haversack_protocol::{Code, FrameKind, PackedFrame, ProtocolRange};
 
-use super::Service;
 use super::auth::Bearer;
 use super::problem::Problem;
+use super::room::{Growing, Held};
+use super::{Service, off_the_reactor};
 
 /// Header and checksum of the one frame a request holds.
 const FRAME_ALLOWANCE_BYTES: usize = 64;
 const REQUEST_BYTES_MAX: usize = BODY_COMPRESSED_BYTES_MAX + FRAME_ALLOWANCE_BYTES;
-/// A megabyte at 35 kbit/s; slower lines send smaller pushes.
-const BODY_TIME_MAX: Duration = Duration::from_secs(240);
 
 /// A request of a known sender, arrived whole; nothing in it was read.
 pub(super) struct Arrived {
-    pub(super) bearer: Bearer,
+    bearer: Bearer,
     bytes: Vec<u8>,
+    room: Growing,
+}
+
+/// A request read, with the room it takes.
+pub(super) struct Read<T> {
+    pub(super) bearer: Bearer,
+    pub(super) request: T,
+    pub(super) room: Held,
 }
 
 impl FromRequest<Arc<Service>> for Arrived {
@@ -37,20 +42,32 @@ impl FromRequest<Arc<Service>> for Arrived {
             .await
             .map_err(|_| Problem::new(Code::Malformed, "no such path"))?;
         let bearer = service.admit(&tenant, request.headers())?;
-        let bytes = read_body(request.into_body()).await?;
-        Ok(Self { bearer, bytes })
+        let mut room = service.rooms.arriving();
+        let bytes = read_within_limit(request.into_body(), &mut room).await?;
+        Ok(Self { bearer, bytes, room })
     }
 }
 
 impl Arrived {
-    /// The one frame the request holds; nothing is decompressed when there is more than one.
-    pub(super) fn only_frame(&self, kind: FrameKind) -> Result<Frame, Problem> {
-        let frame = decode_only_frame(&self.bytes)?;
-        if frame.kind == kind {
-            Ok(frame)
-        } else {
-            Err(Problem::new(Code::Malformed, "the message is not the one expected here"))
+    /// Reads the one frame the request holds, once there is room for it; nothing is decompressed when there is more than
+    /// one, or one of another kind.
+    pub(super) async fn read<T>(self, service: &Service, kind: FrameKind) -> Result<Read<T>, Problem>
+    where
+        T: for<'b> minicbor::Decode<'b, ()> + Send + 'static,
+    {
+        let Self { bearer, bytes, room: arriving } = self;
+        let packed = PackedFrame::only(&bytes)?;
+        if packed.kind() != kind {
+            return Err(Problem::new(Code::Malformed, "the message is not the one expected here"));
         }
+        let room = service.rooms.unpacked(packed.raw_bytes()).await?;
+        let reading = move || {
+            let frame = PackedFrame::only(&bytes)?.unpack()?;
+            drop((bytes, arriving));
+            Ok(frame.read()?)
+        };
+        let request = off_the_reactor(reading).await?;
+        Ok(Read { bearer, request, room })
     }
 }
 
@@ -61,13 +78,7 @@ pub(super) fn common_version(theirs: ProtocolRange) -> Result<u16, Problem> {
 }
 
 /// Reads a body, refusing it as soon as it states or shows more bytes than a request may have.
-async fn read_body(body: Body) -> Result<Vec<u8>, Problem> {
-    tokio::time::timeout(BODY_TIME_MAX, read_within_limit(body))
-        .await
-        .unwrap_or_else(|_| Err(Problem::new(Code::Busy, "the request took too long to arrive")))
-}
-
-async fn read_within_limit(mut body: Body) -> Result<Vec<u8>, Problem> {
+async fn read_within_limit(mut body: Body, room: &mut Growing) -> Result<Vec<u8>, Problem> {
     let too_large = || Problem::new(Code::Limit, "the request exceeds the size limits");
     let stated = body.size_hint().lower();
     if stated > REQUEST_BYTES_MAX as u64 {
@@ -80,6 +91,7 @@ async fn read_within_limit(mut body: Body) -> Result<Vec<u8>, Problem> {
         if bytes.len() + part.len() > REQUEST_BYTES_MAX {
             return Err(too_large());
         }
+        room.grow(part.len())?;
         bytes.extend_from_slice(&part);
     }
     Ok(bytes)

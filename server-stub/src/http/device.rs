@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use haversack_protocol::{DeviceReply, DeviceRequest, FrameKind, encode_frame};
 
-use super::body::{Arrived, common_version};
+use super::body::{Arrived, Read, common_version};
 use super::problem::Problem;
 use super::{Service, framed};
 use crate::admission::{Answer, Job};
@@ -15,9 +15,9 @@ pub(super) async fn register(
     State(service): State<Arc<Service>>,
     arrived: Arrived,
 ) -> Result<Response, Problem> {
-    let request: DeviceRequest = arrived.only_frame(FrameKind::DeviceRequest)?.read()?;
+    let Read { bearer, request, room: _room } =
+        arrived.read::<DeviceRequest>(&service, FrameKind::DeviceRequest).await?;
     common_version(request.protocol)?;
-    let bearer = arrived.bearer;
     let job = Job::Register { installation: request.installation, principal: bearer.principal.clone() };
     let Answer::Registered { device, push_ordinal } = service.writer.run(job).await? else {
         return Err(Problem::internal("the writer answered something else"));

@@ -6,14 +6,17 @@ mod auth;
 mod body;
 mod device;
 mod health;
+mod line;
 mod live;
 mod measure;
 mod problem;
+mod room;
 mod sync;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::middleware::from_fn_with_state;
@@ -25,7 +28,9 @@ use tokio::sync::watch;
 pub(crate) use auth::Tokens;
 pub use auth::issue_token;
 pub(crate) use health::Health;
+pub(crate) use line::Door;
 pub(crate) use measure::metrics_router;
+pub(crate) use room::Rooms;
 
 use crate::admission::{Law, WriterHandle};
 use crate::live::Places;
@@ -44,6 +49,7 @@ pub(crate) struct Service {
     pub(crate) health: Health,
     /// Becomes true, or loses its sender, when the server shuts down.
     pub(crate) stopping: watch::Receiver<bool>,
+    pub(crate) rooms: Rooms,
 }
 
 impl Service {
@@ -83,7 +89,11 @@ async fn off_the_reactor<T: Send + 'static>(
 }
 
 fn framed(frames: Vec<u8>) -> Response {
-    ([(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], frames).into_response()
+    framed_as(Body::from(frames))
+}
+
+fn framed_as(body: Body) -> Response {
+    ([(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], body).into_response()
 }
 
 /// The server's clock.

@@ -7,9 +7,10 @@ use axum::response::Response;
 use haversack_protocol::limits::CHANGE_SETS_PER_PUSH_MAX;
 use haversack_protocol::{Code, EndBody, FrameKind, HelloBody, HintBody, SyncRequest, encode_frame};
 
-use super::body::{Arrived, common_version};
+use super::auth::Bearer;
+use super::body::{Arrived, Read, common_version};
 use super::problem::Problem;
-use super::{Service, framed, now, off_the_reactor};
+use super::{Service, framed_as, now, off_the_reactor};
 use crate::admission::{Answer, Job, PushJob};
 use crate::log::{Asked, open_cursor, read_pages};
 
@@ -17,9 +18,10 @@ use crate::log::{Asked, open_cursor, read_pages};
 const END_BYTES: usize = 32;
 
 pub(super) async fn sync(State(service): State<Arc<Service>>, arrived: Arrived) -> Result<Response, Problem> {
+    let Read { bearer, request, room } = arrived.read(&service, FrameKind::SyncRequest).await?;
     let opened = off_the_reactor({
         let service = Arc::clone(&service);
-        move || open(&service, arrived)
+        move || open(&service, bearer, request)
     })
     .await?;
     let Opened { hello, job, mut asked } = opened;
@@ -28,6 +30,8 @@ pub(super) async fn sync(State(service): State<Arc<Service>>, arrived: Arrived) 
         let answers = push(&service, job).await?;
         encode_frame(FrameKind::Hints, &answers, &mut hints)?;
     }
+    drop(room);
+    let room = service.rooms.leaving().await?;
     let frames = off_the_reactor(move || {
         let mut frames = Vec::new();
         encode_frame(FrameKind::Hello, &hello, &mut frames)?;
@@ -44,7 +48,7 @@ pub(super) async fn sync(State(service): State<Arc<Service>>, arrived: Arrived) 
         Ok(frames)
     })
     .await?;
-    Ok(framed(frames))
+    Ok(framed_as(room.body(frames)))
 }
 
 async fn push(service: &Service, job: PushJob) -> Result<HintBody, Problem> {
@@ -65,9 +69,7 @@ struct Opened {
 }
 
 /// Checks everything about a request before anything in it is decided.
-fn open(service: &Service, arrived: Arrived) -> Result<Opened, Problem> {
-    let request: SyncRequest = arrived.only_frame(FrameKind::SyncRequest)?.read()?;
-    let bearer = arrived.bearer;
+fn open(service: &Service, bearer: Bearer, request: SyncRequest) -> Result<Opened, Problem> {
     let ours = service.law.schema.version;
     let protocol = common_version(request.protocol)?;
     if request.principal != bearer.principal {

@@ -6,6 +6,7 @@ use std::panic::{UnwindSafe, catch_unwind};
 
 use automerge::legacy::{ElementId, Key, ObjectId, OpId, OpType};
 use automerge::{ActorId, Change, ExpandedChange, ObjType, ScalarValue};
+use ring::digest::{SHA256, digest};
 
 /// Bytes a compressed chunk of a few kilobytes inflates to.
 const INFLATED_BYTES: usize = 8 << 20;
@@ -58,12 +59,62 @@ pub(crate) fn forgeries(honest: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ("an author", with_author(honest)),
         ("bytes behind its end", with_trailing_bytes(honest)),
         ("a compressed chunk", inflating(honest)),
+        ("two million operations in a few bytes", exploding(honest)),
+        ("a whole document", resealed(honest, 0)),
+        ("a bundle", resealed(honest, 3)),
+        ("a chunk of no kind", resealed(honest, 200)),
         ("garbage", vec![0x5a; 300]),
         ("half of it", honest[..honest.len() / 2].to_vec()),
         ("twice as much", honest.repeat(2)),
     ];
     let twisted = misplaced(honest).into_iter().chain(misshapen(honest));
     twisted.filter_map(|(what, bytes)| Some((what, bytes?))).chain(bytes).collect()
+}
+
+/// The bytes of the change as a chunk of another kind, its checksum right.
+fn resealed(honest: &[u8], chunk_type: u8) -> Vec<u8> {
+    let mut bytes = honest.to_vec();
+    bytes[8] = chunk_type;
+    let sum = digest(&SHA256, &bytes[8..]);
+    bytes[4..8].copy_from_slice(&sum.as_ref()[..4]);
+    bytes
+}
+
+fn unsigned(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value > 0x7f {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
+}
+
+/// The head of the change over columns that state two million deletes of one key as runs: expanded, they take gigabytes.
+fn exploding(honest: &[u8]) -> Vec<u8> {
+    const OPS: u64 = 2_000_001;
+    let change = Change::from_bytes(honest.to_vec()).expect("honest");
+    // A positive length stands before a run of one value; the sign's bit needs a digit of its own.
+    let run = |value: &[u8]| [&[0x81, 0x89, 0xfa, 0x00][..], value].concat();
+    assert_eq!(unsigned(OPS), [0x81, 0x89, 0x7a], "the run states as many");
+    let columns = [
+        (0x15, run(&[1, b'k'])),
+        (0x34, unsigned(OPS)),
+        (0x42, run(&[3])),
+        (0x56, run(&[0])),
+        (0x70, run(&[0])),
+    ];
+    let mut body = unsigned(change.deps().len() as u64);
+    change.deps().iter().for_each(|dep| body.extend(dep.as_ref()));
+    let actor = change.actor_id().to_bytes();
+    body.extend([&unsigned(actor.len() as u64), actor].concat());
+    body.extend([unsigned(change.seq()), unsigned(change.start_op().get())].concat());
+    body.extend([0, 0, 0, columns.len() as u8]);
+    columns.iter().for_each(|(kind, bytes)| body.extend([*kind, bytes.len() as u8]));
+    columns.iter().for_each(|(_, bytes)| body.extend(bytes));
+    let bytes = [&honest[..8], &[1], &unsigned(body.len() as u64), &body].concat();
+    assert!(bytes.len() < 200, "the bomb is small");
+    resealed(&bytes, 1)
 }
 
 type Forged = (&'static str, Option<Vec<u8>>);
@@ -73,6 +124,8 @@ fn misplaced(honest: &[u8]) -> Vec<Forged> {
     vec![
         ("a gap in the sequence", forge(honest, |change| change.seq = 5)),
         ("a sequence number used before", forge(honest, |change| change.seq = 1)),
+        ("a sequence number of nought", forge(honest, |change| change.seq = 0)),
+        ("a sequence number beyond 32 bits", forge(honest, |change| change.seq = (1 << 32) + 1)),
         (
             "another device's actor",
             forge(honest, |change| change.actor_id = ActorId::from(&[0xabu8; 12][..])),
@@ -101,15 +154,36 @@ fn misplaced(honest: &[u8]) -> Vec<Forged> {
     ]
 }
 
+/// The operation that put the record's first key, of the same author.
+fn first_op(change: &ExpandedChange) -> OpId {
+    OpId::new(1, &change.actor_id)
+}
+
 /// Of a shape no change of a flat record has.
 fn misshapen(honest: &[u8]) -> Vec<Forged> {
     let nobody = || OpId::new(4_000, &ActorId::from(&[9u8; 12][..]));
     vec![
         ("a time", forge(honest, |change| change.time = i64::MIN)),
+        ("a time at the other end", forge(honest, |change| change.time = i64::MAX)),
         ("a message", forge(honest, |change| change.message = Some("hello".into()))),
         (
             "an object that does not exist",
             forge(honest, move |change| change.operations[0].obj = ObjectId::Id(nobody())),
+        ),
+        (
+            "an object that is a value",
+            forge(honest, |change| change.operations[0].obj = ObjectId::Id(first_op(change))),
+        ),
+        (
+            "a predecessor of another key",
+            forge(honest, |change| change.operations[0].pred = vec![first_op(change)].into()),
+        ),
+        (
+            "a predecessor of its own",
+            forge(honest, |change| {
+                let own = OpId::new(change.start_op.get(), &change.actor_id);
+                change.operations[0].pred = vec![own].into();
+            }),
         ),
         ("a list key on a map", forge(honest, |change| change.operations[0].key = Key::Seq(ElementId::Head))),
         ("an insertion", forge(honest, |change| change.operations[0].insert = true)),

@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 mod binary;
+mod crafting;
 mod forging;
 mod health;
 mod hostile;
@@ -11,3 +12,5 @@ mod remembering;
 mod support;
 mod transport;
 mod verdicts;
+#[cfg(target_os = "linux")]
+mod wire;

@@ -35,6 +35,10 @@ pub enum Step {
     Answer(Vec<u8>),
     /// Answers with a body that never ends; the server learns nothing.
     Endless,
+    /// Hands the request on and the reply a byte at a time.
+    Trickle,
+    /// Answers requests of which this holds with these bytes; the server learns nothing. Hands all others on.
+    AnswerUnder(Claim, Vec<u8>),
     /// Breaks the line under requests of which this holds; the server learns nothing. Hands all others on.
     BreakUnder(Claim),
 }
@@ -48,6 +52,14 @@ impl Step {
     /// Breaks the line under requests of which `claim` holds.
     pub fn break_under(claim: impl Fn(&SyncRequest) -> bool + Send + Sync + 'static) -> Self {
         Self::BreakUnder(Arc::new(claim))
+    }
+
+    /// Answers requests of which `claim` holds with these bytes.
+    pub fn answer_under(
+        claim: impl Fn(&SyncRequest) -> bool + Send + Sync + 'static,
+        answer: Vec<u8>,
+    ) -> Self {
+        Self::AnswerUnder(Arc::new(claim), answer)
     }
 
     /// Changes the request.
@@ -202,6 +214,11 @@ impl Inner {
         match &step {
             Step::Answer(bytes) => return stream.write_all(bytes).await.ok(),
             Step::Endless => return self.never_end(stream).await,
+            Step::AnswerUnder(claim, bytes)
+                if sync_request(&request.body).is_some_and(|sent| claim(&sent)) =>
+            {
+                return stream.write_all(bytes).await.ok();
+            }
             Step::BreakUnder(claim) if sync_request(&request.body).is_some_and(|sent| claim(&sent)) => {
                 return None;
             }
@@ -216,6 +233,7 @@ impl Inner {
             Step::LoseReply => return None,
             Step::Twice => reply = request.forward(server).await?,
             Step::Alter(spoil) => reply.body = spoil(&reply.body),
+            Step::Trickle => return trickle(&mut stream, &reply.bytes()).await,
             Step::Cut(at) => {
                 let head = reply.head_stating(reply.body.len());
                 stream.write_all(head.as_bytes()).await.ok()?;
@@ -246,6 +264,15 @@ impl Inner {
         self.endless_bytes.lock().expect("whole").push(taken);
         Some(())
     }
+}
+
+async fn trickle(stream: &mut TcpStream, bytes: &[u8]) -> Option<()> {
+    stream.set_nodelay(true).ok()?;
+    for byte in bytes {
+        stream.write_all(&[*byte]).await.ok()?;
+        tokio::task::yield_now().await;
+    }
+    Some(())
 }
 
 fn asked(mut request: Message, ask: &Ask) -> Message {

@@ -46,6 +46,8 @@ pub(crate) struct Driver {
     live: Option<Live>,
     line: Line,
     live_wake_at: Option<UnixMillis>,
+    /// The last answer voided the read position.
+    was_reset: bool,
     waiting: Vec<(oneshot::Sender<Result<SyncReport, Error>>, SyncReport)>,
 }
 
@@ -67,6 +69,7 @@ impl Driver {
             live: wants_live.then(Live::default),
             line: Line::Down,
             live_wake_at: None,
+            was_reset: false,
             waiting: vec![],
         }
     }
@@ -208,15 +211,17 @@ impl Driver {
                 | Input::Registered(Err(Failure::Token))
         );
         let is_reset = matches!(error, Some(TransportError::Refused { code: Code::CursorReset, .. }));
+        let was_reset = std::mem::replace(&mut self.was_reset, is_reset);
         let unsettled = done.unsettled;
         let is_undecided =
             matches!(done.input, Input::Exchanged(Outcome::Failed { failure: Failure::Undecided, .. }));
         self.step(done.input);
         // Whoever is told next must find the state as it is now.
         self.publish();
-        // A refused token is asked for anew and a void position read anew before anybody is told; a token that is
-        // refused again is told.
-        let is_mended = is_reset || is_token && !matches!(self.engine.phase(), Phase::Waiting { .. });
+        // A refused token is asked for anew and a void position read anew before anybody is told; what is refused again is
+        // told.
+        let is_mended =
+            is_reset && !was_reset || is_token && !matches!(self.engine.phase(), Phase::Waiting { .. });
         if let Some(error) = error.filter(|_| !is_mended) {
             self.tell_waiting(|_| Err(Error::Transport(error.clone())));
         } else if is_undecided {

@@ -17,6 +17,24 @@ pub(crate) struct Response {
 }
 
 impl Response {
+    /// Reads the first answer in these bytes.
+    fn read(mut answer: Vec<u8>) -> Option<Self> {
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+        let head = String::from_utf8(answer[..end].to_vec()).expect("text");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        let traffic = answer.len();
+        Some(Self { status, head, body: answer.split_off(end), traffic })
+    }
+
+    /// The refusal, if it is one of ours.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn code(&self) -> Option<Code> {
+        let frames = decode_frames(&self.body).ok()?;
+        let problem: ProblemBody =
+            frames.iter().find(|frame| frame.kind == FrameKind::Problem)?.read().ok()?;
+        Some(problem.code)
+    }
+
     pub(crate) fn frames(&self) -> Vec<Frame> {
         decode_frames(&self.body).expect("frames of ours")
     }
@@ -49,9 +67,38 @@ pub(crate) async fn raw(address: SocketAddr, head: &[u8], body: &[u8]) -> Respon
     let mut answer = Vec::new();
     let (_, received) = tokio::join!(sender.write_all(body), receiver.read_to_end(&mut answer));
     assert!(received.is_ok() || !answer.is_empty(), "answered");
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
-    let text = String::from_utf8(answer[..end].to_vec()).expect("text");
-    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
     let traffic = head.len() + body.len() + answer.len();
-    Response { status, head: text, body: answer.split_off(end), traffic }
+    Response { traffic, ..Response::read(answer).expect("an answer") }
+}
+
+/// The head of a request with a token and these further lines.
+pub(crate) fn post_head(path: &str, token: &str, lines: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\n{lines}\r\n"
+    )
+}
+
+/// Sends bytes as they are: the answer, if there is one before the server hangs up.
+pub(crate) async fn answer_to(address: SocketAddr, bytes: &[u8]) -> Option<Response> {
+    exchange(address, bytes, false).await
+}
+
+/// Sends bytes as they are and then no more: the answer, if there is one.
+pub(crate) async fn answer_to_cut(address: SocketAddr, bytes: &[u8]) -> Option<Response> {
+    exchange(address, bytes, true).await
+}
+
+async fn exchange(address: SocketAddr, bytes: &[u8], is_cut: bool) -> Option<Response> {
+    let mut stream = TcpStream::connect(address).await.expect("connected");
+    let (mut receiver, mut sender) = stream.split();
+    let mut answer = Vec::new();
+    let sending = async {
+        // A server that has heard enough may hang up before the end.
+        let _ = sender.write_all(bytes).await;
+        if is_cut {
+            let _ = sender.shutdown().await;
+        }
+    };
+    let _ = tokio::join!(sending, receiver.read_to_end(&mut answer));
+    Response::read(answer)
 }

@@ -3,6 +3,8 @@
 mod http;
 mod line;
 mod phone;
+#[cfg(target_os = "linux")]
+mod process;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,8 +16,12 @@ use haversack_server::{
 };
 
 pub(crate) use http::{Response, raw, request};
+#[cfg(target_os = "linux")]
+pub(crate) use http::{answer_to, answer_to_cut, post_head};
 pub(crate) use line::{Heard, Line, opening};
 pub(crate) use phone::{Phone, Reply, create, edit, integer, text};
+#[cfg(target_os = "linux")]
+pub(crate) use process::ServerProcess;
 
 pub(crate) const TENANT: &str = "rotary";
 

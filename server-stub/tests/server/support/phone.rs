@@ -241,6 +241,14 @@ impl Phone {
         self.apply(&response)
     }
 
+    /// One round trip that takes a change set back.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn sync_withdrawing(&mut self, address: SocketAddr, id: ChangeSetId) -> Reply {
+        let body = SyncRequest { withdraw: vec![id], ..self.sync_request(vec![]) };
+        let response = self.send(address, &body).await;
+        self.apply(&response)
+    }
+
     /// Freezes, pushes and applies.
     pub(crate) async fn push(&mut self, address: SocketAddr, sets: &[ChangeSet]) -> Reply {
         let frozen = self.freeze(sets);
