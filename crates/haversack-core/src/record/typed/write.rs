@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use haversack_protocol::{CollectionSchema, FieldKind, UnixMillis};
-use serde::ser::{
-    Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeTuple, Serializer,
-};
+use serde::ser::{Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, Serializer};
 
 use super::TypeRefusal;
 use crate::record::field::{Reference, Value, ValueRefusal, check_value};
@@ -169,7 +167,7 @@ impl Serializer for OfField {
     type Ok = Option<Value>;
     type Error = TypeRefusal;
     type SerializeSeq = Elements;
-    type SerializeTuple = Elements;
+    type SerializeTuple = NoValue;
     type SerializeTupleStruct = NoValue;
     type SerializeTupleVariant = NoValue;
     type SerializeMap = NoValue;
@@ -288,14 +286,11 @@ impl Serializer for OfField {
         }
     }
 
-    fn serialize_tuple(self, count: usize) -> Result<Elements, TypeRefusal> {
-        self.serialize_seq(Some(count))
-    }
-
     refuse! { Option<Value>;
         serialize_unit_struct(&'static str);
     }
     refuse! { NoValue;
+        serialize_tuple(usize);
         serialize_tuple_struct(&'static str, usize);
         serialize_tuple_variant(&'static str, u32, &'static str, usize);
         serialize_map(Option<usize>); serialize_struct(&'static str, usize);
@@ -335,19 +330,6 @@ impl Elements {
 }
 
 impl SerializeSeq for Elements {
-    type Ok = Option<Value>;
-    type Error = TypeRefusal;
-
-    fn serialize_element<T: ?Sized + Serialize>(&mut self, element: &T) -> Result<(), TypeRefusal> {
-        self.add(element)
-    }
-
-    fn end(self) -> Result<Option<Value>, TypeRefusal> {
-        Ok(self.whole())
-    }
-}
-
-impl SerializeTuple for Elements {
     type Ok = Option<Value>;
     type Error = TypeRefusal;
 
