@@ -18,6 +18,8 @@ use super::auth::Token;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest silence inside a reply; slow phones are normal, so the whole has no limit of its own.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a line without a request is kept; less than the minute after which the server gives it up.
+const IDLE_LINE_TIME: Duration = Duration::from_secs(45);
 /// Frames of one reply: hello, up to a handful of pages, hints, end.
 const REPLY_BYTES_MAX: usize = 8 * BODY_COMPRESSED_BYTES_MAX;
 
@@ -152,6 +154,7 @@ impl Transport {
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
+            .pool_idle_timeout(IDLE_LINE_TIME)
             .tls_backend_preconfigured(tls(address.base.scheme() == "https")?);
         // Loopback never goes through a proxy; elsewhere the platform's setting counts.
         if is_local {
