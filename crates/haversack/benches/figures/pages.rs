@@ -144,7 +144,7 @@ impl Pages {
         )?;
         draw("growth.svg", run.growth())?;
         let points = server.iter().map(|cost| (cost.records as f64, cost.cpu_us)).collect();
-        let cost = [Line { name: "CPU of a create".to_owned(), points }];
+        let cost = [Line { name: "CPU of a create".to_owned(), points, is_ours: true }];
         Ok(draw("server.svg", lines("A server that fills: what one more record costs", "us", &cost))?)
     }
 }
@@ -273,7 +273,7 @@ impl Run {
     fn bars(&self, title: &str, unit: &str, phase: &str, of: impl Fn(&Phase) -> Option<f64>) -> String {
         let bar = |system: &str| {
             let value = of(self.find(system, 1_000, phase)?)?;
-            Some(Bar { name: system.to_owned(), value, is_ours: system == OURS })
+            Some(Bar { name: title_of(system), value, is_ours: system == OURS })
         };
         let mut drawn: Vec<Bar> = self.systems().into_iter().filter_map(bar).collect();
         drawn.sort_by(|one, other| one.value.total_cmp(&other.value));
@@ -287,7 +287,7 @@ impl Run {
                 .into_iter()
                 .filter_map(|n| Some((n as f64, of(self.find(system, n, phase)?)?)))
                 .collect();
-            (points.len() > 1).then(|| Line { name: short(system), points })
+            (points.len() > 1).then(|| Line { name: short(system), points, is_ours: system == OURS })
         };
         let drawn: Vec<Line> = self.systems().into_iter().filter_map(line).take(8).collect();
         lines(title, unit, &drawn)
@@ -303,15 +303,24 @@ impl Run {
                     .into_iter()
                     .filter_map(|n| Some((n as f64, self.find(system, n, phase)?.cpu_ms * 1e3 / n as f64)))
                     .collect();
-                drawn.push(Line { name: format!("{what}, {system}"), points });
+                drawn.push(Line {
+                    name: format!("{what}, {}", short(system)),
+                    points,
+                    is_ours: system == OURS,
+                });
             }
         }
         lines("CPU a record, phones and server, as records grow", "us", &drawn)
     }
 }
 
+/// A system's name as people read it.
+fn title_of(system: &str) -> String {
+    if system == OURS { "Haversack".to_owned() } else { system.to_owned() }
+}
+
 fn short(system: &str) -> String {
-    system
+    title_of(system)
         .replace(", a document per record", ", per record")
         .replace(" + Hocuspocus 4.7", "")
         .replace(" + loro-websocket 0.6", "")
@@ -327,7 +336,7 @@ fn peers_table(run: &Run, peers: &Run) -> Outcome<String> {
             peers.systems().into_iter().filter(|system| *system != BY_HAND).map(|system| (peers, system)),
         )
     {
-        write!(text, "| {system} |")?;
+        write!(text, "| {} |", title_of(system))?;
         for phase in ["P1", "P2", "P3", "P4", "P5", "P6"] {
             let cell =
                 of.find(system, 1_000, phase).zip(of.find(BY_HAND, 1_000, phase)).map(|(one, hand)| {

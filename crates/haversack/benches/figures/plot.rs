@@ -2,18 +2,17 @@
 
 use std::fmt::Write;
 
-const WIDTH: f64 = 760.0;
-const NAMES_WIDTH: f64 = 250.0;
+const WIDTH: f64 = 900.0;
+const NAMES_WIDTH: f64 = 350.0;
 const BAR_HEIGHT: f64 = 22.0;
 const HEAD: f64 = 34.0;
 const PLOT_HEIGHT: f64 = 300.0;
-const EDGE: f64 = 60.0;
-const LEGEND_WIDTH: f64 = 200.0;
+const EDGE: f64 = 80.0;
+const LEGEND_WIDTH: f64 = 300.0;
 const OURS: &str = "#0b6e4f";
 const OTHERS: &str = "#8d99ae";
-/// Told apart also by people who do not tell red from green; each line has its name beside it.
-const COLOURS: [&str; 8] =
-    [OURS, "#333333", "#b5651d", "#3a6ea5", "#7b4b94", "#c2410c", "#64748b", "#a16207"];
+/// Of the other lines; each has its name beside it.
+const COLOURS: [&str; 7] = ["#333333", "#b5651d", "#3a6ea5", "#7b4b94", "#c2410c", "#64748b", "#a16207"];
 
 /// One bar of a drawing.
 pub(crate) struct Bar {
@@ -26,9 +25,10 @@ pub(crate) struct Bar {
 pub(crate) struct Line {
     pub(crate) name: String,
     pub(crate) points: Vec<(f64, f64)>,
+    pub(crate) is_ours: bool,
 }
 
-/// Bars one under the other; the shortest is a tenth of its decade long, so that lengths compare powers of ten.
+/// Bars one under the other; their lengths grow with the logarithm, so that each has its figure beside it.
 pub(crate) fn bars(title: &str, unit: &str, bars: &[Bar]) -> String {
     let height = HEAD + BAR_HEIGHT * bars.len() as f64 + 8.0;
     let (low, high) = decades(bars.iter().map(|bar| bar.value));
@@ -97,7 +97,7 @@ pub(crate) fn lines(title: &str, unit: &str, lines: &[Line]) -> String {
         ),
     );
     for (at, line) in lines.iter().enumerate() {
-        let colour = COLOURS[at % COLOURS.len()];
+        let colour = if line.is_ours { OURS } else { COLOURS[at % COLOURS.len()] };
         let path: Vec<_> =
             line.points.iter().map(|(of, value)| format!("{:.1},{:.1}", x(*of), y(*value))).collect();
         push(
@@ -105,7 +105,7 @@ pub(crate) fn lines(title: &str, unit: &str, lines: &[Line]) -> String {
             &format!(
                 r#"<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"/>"#,
                 path = path.join(" "),
-                width = if at == 0 { 3.5 } else { 1.8 },
+                width = if line.is_ours { 3.5 } else { 1.8 },
             ),
         );
         for (of, value) in &line.points {

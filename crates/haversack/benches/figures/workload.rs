@@ -141,12 +141,17 @@ impl Workload {
         ]
     }
 
-    /// The next registration as JSON, its tags in order.
+    /// The next registration as JSON, under an id that begins with its time.
     pub(crate) fn record(&mut self) -> Json {
         let mut record = json!({});
         for (field, value) in self.fields() {
             record[field] = value_to_json(&value);
         }
+        // Made by an app when the record is: its time, then chance.
+        let chance: Vec<u8> = (0..10).map(|_| self.below(256) as u8).collect();
+        let chance: [u8; 10] = chance.try_into().unwrap_or_default();
+        let id = uuid::Builder::from_unix_timestamp_millis(self.clock_ms.unsigned_abs(), &chance);
+        record["uuid"] = json!(id.into_uuid().to_string());
         record
     }
 
