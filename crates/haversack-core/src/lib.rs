@@ -10,6 +10,7 @@ mod history;
 pub mod id_map;
 pub mod outbox;
 mod override_mark;
+mod reason;
 mod record;
 mod rules;
 pub mod sync;

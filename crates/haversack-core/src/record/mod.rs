@@ -7,6 +7,7 @@ mod json;
 pub(crate) mod key;
 pub(crate) mod projection;
 mod typed;
+pub(crate) mod zero;
 
 pub use change_set::{ChangeSet, EditRefusal, Intent, Part};
 pub use document::{Authored, Document, DocumentRefusal};

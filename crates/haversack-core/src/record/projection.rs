@@ -81,9 +81,10 @@ impl Row {
     }
 }
 
-/// Reads a document as a row. Keys of a newer schema are passed over; they stay in the document.
+/// Reads a document as a row. Keys of a newer schema are passed over; they stay in the document. A counter the record was
+/// created without shows as zero.
 pub fn project(document: &Document, collection: &CollectionSchema) -> Row {
-    let mut row = Row::default();
+    let mut row = Row::created(collection, 0);
     for item in document.inner.map_range(ROOT, ..) {
         let value = item.value.clone().into_value();
         let Some(scalar) = value.as_scalar() else { continue };
