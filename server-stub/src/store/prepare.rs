@@ -46,9 +46,7 @@ fn make_row(connection: &Connection, schema: &Schema, id: RecordId) -> Result<()
         return Ok(());
     };
     let row = project(&document, collection).to_text();
-    connection
-        .prepare_cached("UPDATE record SET row = ?2 WHERE id = ?1")?
-        .execute((id.as_bytes(), row))?;
+    connection.prepare_cached("UPDATE record SET row = ?2 WHERE id = ?1")?.execute((id.as_bytes(), row))?;
     Ok(())
 }
 

@@ -17,8 +17,8 @@ use haversack_protocol::{
 
 use super::gate::{ChunkHeader, inspect};
 use crate::override_mark::Mark;
-use crate::record::document::{contained, hash_in, hash_out};
 use crate::reason;
+use crate::record::document::{contained, hash_in, hash_out};
 use crate::record::{Authored, Document, DocumentRefusal, Key, Value, check_value};
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use haversack_protocol::{
 };
 
 use super::entry::{Entry, FrozenPart};
-use crate::record::document::device_actor;
 use crate::reason;
+use crate::record::document::device_actor;
 use crate::record::{Document, DocumentRefusal, Part};
 
 /// What the store knows of a record when a batch is leased.

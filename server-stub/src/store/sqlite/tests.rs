@@ -62,7 +62,9 @@ fn everything(connection: &Connection) -> String {
                 _ => "name, hex(value)",
             };
             let line = columns.split(", ").collect::<Vec<_>>().join(" || ' ' || ");
-            ask(&format!("SELECT group_concat(line, ',') FROM (SELECT {line} AS line FROM {table} ORDER BY 1)"))
+            ask(&format!(
+                "SELECT group_concat(line, ',') FROM (SELECT {line} AS line FROM {table} ORDER BY 1)"
+            ))
         })
         .join(";")
 }
