@@ -1,12 +1,14 @@
 //! Released formats: what a library of any of them wrote is opened, edited and brought home by today's.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use haversack::{ChangeSet, ChangeSetId, EntryState, HostKey, Intent, Part, RecordId, Role, Store, Value};
 use haversack_server::DATABASE_FORMAT;
 use haversack_store::{SIDECAR_FORMAT, STORE_FORMAT};
 use haversack_tests::{Courier, Fixture, Held, World, fixture_key, make_fixture, text};
+use rusqlite::Connection;
 
 fn record(n: u64) -> RecordId {
     RecordId::from_bytes(u128::from(n).to_be_bytes())
@@ -38,6 +40,45 @@ fn every_format_there_is_or_was_has_its_fixture() {
     assert_eq!(stores, (1..=STORE_FORMAT).collect(), "formats of the store: {make}");
     assert_eq!(databases, (1..=DATABASE_FORMAT).collect(), "formats of the server: {make}");
     assert_eq!(sidecars, (1..=SIDECAR_FORMAT).collect(), "formats of the sidecar: {make}");
+}
+
+/// Names and columns of every table, and names of every index, of a database.
+fn tables(connection: &Connection) -> Vec<String> {
+    let sql = "SELECT type || ' ' || name || ': ' || coalesce((SELECT group_concat(one.name || ' ' || one.type || ' '
+                   || one.\"notnull\" || ' ' || one.pk, ', ') FROM pragma_table_info(m.name) AS one), '')
+               FROM sqlite_master AS m WHERE name NOT LIKE 'sqlite_%' ORDER BY 1";
+    let mut statement = connection.prepare(sql).expect("prepared");
+    let rows = statement.query_map([], |row| row.get(0)).expect("asked");
+    rows.collect::<Result<_, _>>().expect("read")
+}
+
+fn tables_of_store(folder: &Path) -> Vec<String> {
+    let connection = Connection::open(folder.join("store.db")).expect("opened");
+    let digits: String = fixture_key().expose().iter().map(|byte| format!("{byte:02x}")).collect();
+    connection.execute_batch(&format!("PRAGMA key = \"x'{digits}'\"")).expect("the public key");
+    tables(&connection)
+}
+
+/// What catches a released migration that was edited.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migrated_database_has_the_tables_of_a_new_one() {
+    for fixture in Fixture::all() {
+        let schema = Arc::new(fixture.schema());
+        let key = HostKey::new(fixture_key());
+        let [old, new] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+        fixture.put_store(old.path());
+        for folder in [&old, &new] {
+            Store::open(folder.path(), schema.clone(), &key).expect("opens").close().expect("closes");
+        }
+        assert_eq!(tables_of_store(old.path()), tables_of_store(new.path()));
+        assert!(tables_of_store(new.path()).len() > 20);
+        let mut old = World::start_over(&fixture.database(), fixture.schema(), &fixture.rules()).await;
+        let mut new = World::start_under(fixture.schema(), &fixture.rules()).await;
+        old.stop().await;
+        new.stop().await;
+        let of = |world: &World| tables(&Connection::open(world.database()).expect("opened"));
+        assert_eq!(of(&old), of(&new));
+    }
 }
 
 /// Sends every entry that was set aside again, with what was refused put right.

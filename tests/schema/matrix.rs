@@ -1,11 +1,16 @@
 //! The matrix: what becomes of a record where its reader has another schema than its writer, and of an edit where the
 //! server has another than its author. One table of cases for each, a sentence a case.
 
+use automerge::transaction::{CommitOptions, Transactable};
+use automerge::{ActorId, Automerge, ROOT, ReadDoc, ScalarValue};
+use haversack::{ChangeSet, ChangeSetId, DeviceId, EntryState, Intent, Part, RecordId, UnixMillis};
 use haversack::{Changes, Code, Error, RecordState, Reference, TransportError, Value};
+use haversack_core::outbox::{BaseHeads, Entry, Freezer, Lane};
+use haversack_core::{Document, passed_over, project};
 use haversack_tests::{Device, text};
 use serde_json::{Value as Json, json};
 
-use super::town::{Town, changed, first, title, titled, visit};
+use super::town::{Town, changed, first, schema, title, titled, visit};
 
 /// Something a newer schema has and an older reader does not.
 struct Unread {
@@ -108,7 +113,7 @@ fn puts(case: &Unread) -> Changes {
 }
 
 /// Everything a person can do to a record, next to what this device does not know.
-async fn live_with(device: &Device, record: haversack::RecordId) {
+async fn live_with(device: &Device, record: RecordId) {
     let visits = device.store.collection("visit");
     device.edit("visit", record, titled("run").set("note", "beside it")).await;
     device.sync().await;
@@ -143,6 +148,9 @@ async fn what_a_reader_does_not_know_is_kept_through_everything_it_does_to_the_r
         let row = reader.row(record).await;
         let shown = row.fields.get(case.field).filter(|value| **value == case.value);
         assert_eq!(shown.is_some(), case.is_shown, "{sentence}: {row:?}");
+        let unread = reader.store.with_store(move |store| store.fields_without_schema(record)).await;
+        let expected = if case.is_shown { vec![] } else { vec![case.field.to_owned()] };
+        assert_eq!(unread.expect("read").into_iter().collect::<Vec<_>>(), expected, "{sentence}");
         live_with(&reader, record).await;
         let reader_again = reader.reopen().await;
         reader = reader_again;
@@ -255,5 +263,73 @@ async fn what_a_device_is_ahead_with_waits_unharmed_for_its_server() {
         assert_eq!(ola.record(record).await.state, RecordState::Synced, "{sentence}");
         assert_eq!(ola.record(record).await.row.fields, found.row.fields, "{sentence}");
         town.world.agrees_with(&[&ola]).await;
+    }
+}
+
+/// A record of a library to come: a key of a kind nobody knows yet, and a value no kind of today has.
+fn of_a_library_to_come() -> (Automerge, [(&'static str, ScalarValue); 2]) {
+    let unknown =
+        [("t:body", ScalarValue::Bytes(vec![0, 255, 7])), ("f:mood", ScalarValue::Uint(u64::from(u32::MAX)))];
+    let mut document = Automerge::new();
+    document.set_actor(ActorId::from(&[5_u8; 12][..]));
+    let mut tx = document.transaction();
+    tx.put(ROOT, "_v", 9_i64).expect("put");
+    tx.put(ROOT, "f:title", "walk").expect("put");
+    for (key, value) in &unknown {
+        tx.put(ROOT, *key, value.clone()).expect("put");
+    }
+    tx.commit_with(CommitOptions::default().with_time(0));
+    (document, unknown)
+}
+
+#[test]
+fn a_key_of_a_kind_nobody_knows_yet_is_kept_byte_for_byte_through_edits() {
+    let (newer, unknown) = of_a_library_to_come();
+    let schema = schema(&first());
+    let record = RecordId::from_bytes([1; 16]);
+    let mut document = Document::load(&newer.save_nocompress()).expect("loads");
+    let titled = |value: &str| Intent::Set { field: "title".into(), value: text(value) };
+    for (n, intents) in [vec![titled("run")], vec![Intent::Delete], vec![Intent::Restore, titled("swim")]]
+        .into_iter()
+        .enumerate()
+    {
+        let generation = u32::try_from(n).expect("small");
+        let part = Part { record, collection: "visit".into(), creates: false, intents };
+        let change_set = ChangeSet {
+            id: ChangeSetId::from_bytes([n as u8; 16]),
+            at: UnixMillis(1),
+            schema_version: 1,
+            after: vec![],
+            parts: vec![part],
+        };
+        let base = vec![BaseHeads { record, epoch: 0, heads: document.heads() }];
+        let state = EntryState::Pending;
+        let (attempts, last_error, next_try) = (0, None, None);
+        let entry = Entry {
+            order: 1,
+            priority: 0,
+            change_set,
+            base,
+            frozen: vec![],
+            state,
+            attempts,
+            last_error,
+            next_try,
+        };
+        let mut freezer = Freezer::new(DeviceId::from_bytes([8; 8]), &schema);
+        let lane = Lane { document: Some(document.clone()), generation, ..Lane::default() };
+        freezer.open(record, lane).expect("opens");
+        let frozen = freezer.freeze(&entry).expect("freezes");
+        document.apply(&frozen[0].change).expect("applies");
+        document = Document::load(&document.save_checked().expect("saves")).expect("loads");
+    }
+    let visit = schema.collection("visit").expect("known");
+    let row = project(&document, visit);
+    assert_eq!((row.effective("title"), row.fields.get("mood")), (Some(&text("swim")), None));
+    assert_eq!(passed_over(&document, visit), ["mood", "t:body"].map(str::to_owned).into());
+    let kept = Automerge::load(&document.save()).expect("loads");
+    for (key, value) in unknown {
+        let found = kept.get(ROOT, key).expect("read").expect("kept").0;
+        assert_eq!(found.as_scalar(), Some(&value), "{key}");
     }
 }
