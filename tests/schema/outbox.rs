@@ -44,9 +44,11 @@ fn late(sentence: &'static str, path: &str, to: Json, field: &'static str, reaso
     }
 }
 
-fn number_cases() -> Vec<Late> {
+fn narrowed() -> Vec<Late> {
     let minutes = "/visit/fields/minutes";
     let range = json!({ "kind": "integer", "indexed": true, "max": 60 });
+    let enumeration = json!({ "kind": "text", "one_of": ["open", "closed"] });
+    let length = json!({ "kind": "text", "max_bytes": 5 });
     vec![
         Late {
             puts: |_| Changes::new().set("minutes", 90_i64),
@@ -57,9 +59,9 @@ fn number_cases() -> Vec<Late> {
             puts: |_| Changes::new().set("status", "done"),
             corrected: |_| Changes::new().set("status", "open"),
             ..late(
-                "an enumerated text that is gone",
+                "a text that is gone",
                 "/visit/fields/status",
-                json!({ "kind": "text", "one_of": ["open", "closed"] }),
+                enumeration,
                 "visit.status",
                 "schema.one_of",
             )
@@ -70,7 +72,7 @@ fn number_cases() -> Vec<Late> {
             ..late(
                 "a length that was narrowed",
                 "/visit/fields/note",
-                json!({ "kind": "text", "max_bytes": 5 }),
+                length,
                 "visit.note",
                 "schema.max_bytes",
             )
@@ -78,91 +80,56 @@ fn number_cases() -> Vec<Late> {
     ]
 }
 
-fn cases() -> Vec<Late> {
+/// A case about what became of the field `mood`.
+fn mood(sentence: &'static str, to: Json, reason: &'static str) -> Late {
+    late(sentence, "/visit/fields/mood", to, "visit.mood", reason)
+}
+
+fn removed_or_required() -> Vec<Late> {
     let required = || json!({ "kind": "text", "required": true });
-    let club = json!({ "kind": "reference", "target": "club" });
-    let theirs = json!({ "kind": "text", "write": ["coordinator"] });
-    let unknown = "schema.unknown_field";
-    let mut all = vec![
-        late(
-            "a field that was removed, in an edit",
-            "/visit/fields/mood",
-            json!(null),
-            "visit.mood",
-            unknown,
-        ),
+    vec![
+        mood("a field that was removed, in an edit", Json::Null, "schema.unknown_field"),
         Late {
             creates: true,
             puts: |_| titled("walk").set("mood", "glad"),
             corrected: |_| titled("walk"),
-            ..late(
-                "a field that was removed, in a creation",
-                "/visit/fields/mood",
-                json!(null),
-                "visit.mood",
-                unknown,
-            )
+            ..mood("a field that was removed, in a creation", Json::Null, "schema.unknown_field")
         },
         Late {
             creates: true,
             puts: |_| titled("walk"),
             corrected: |_| titled("walk").set("mood", "glad"),
-            ..late(
-                "a field made required, in a creation",
-                "/visit/fields/mood",
-                required(),
-                "visit.mood",
-                "schema.required",
-            )
+            ..mood("a field made required, in a creation", required(), "schema.required")
         },
         Late {
             puts: |_| Changes::new().clear("mood"),
             corrected: |_| Changes::new().set("mood", "glad"),
-            ..late(
-                "a field made required, in an edit that clears it",
-                "/visit/fields/mood",
-                required(),
-                "visit.mood",
-                "schema.required",
-            )
+            ..mood("a field made required, in an edit that clears it", required(), "schema.required")
         },
+    ]
+}
+
+fn turned() -> Vec<Late> {
+    let club = json!({ "kind": "reference", "target": "club" });
+    let theirs = json!({ "kind": "text", "write": ["coordinator"] });
+    vec![
         Late {
             puts: |there| Changes::new().set("team", there.team),
             corrected: |_| Changes::new().set("note", "with nobody"),
             code: Code::ReferenceRejected,
-            ..late(
-                "a reference whose target changed",
-                "/visit/fields/team",
-                club,
-                "visit.team",
-                "reference.collection",
-            )
+            ..late("another target", "/visit/fields/team", club, "visit.team", "reference.collection")
         },
         Late {
             code: Code::Forbidden,
             reason: None,
-            ..late(
-                "a field whose writing was taken from the role",
-                "/visit/fields/mood",
-                theirs,
-                "visit.mood",
-                "",
-            )
+            ..mood("a field whose writing was taken from the role", theirs, "")
         },
         Late {
             puts: |_| Changes::new().set("mood", "glad"),
             corrected: |_| Changes::new().set("note", "glad"),
-            ..late(
-                "a field of another kind now",
-                "/visit/fields/mood",
-                json!({ "kind": "bytes" }),
-                "visit.mood",
-                "schema.kind",
-            )
+            ..mood("a field of another kind now", json!({ "kind": "bytes" }), "schema.kind")
         },
-    ];
-    all.extend(number_cases());
-    all
+    ]
 }
 
 async fn there(device: &Device) -> There {
@@ -220,7 +187,7 @@ async fn play(case: &Late, then: Then) -> (Town, Device, There) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_the_server_s_schema_no_longer_allows_is_refused_with_place_and_reason_and_its_correction_arrives()
  {
-    for case in cases() {
+    for case in removed_or_required().into_iter().chain(narrowed()).chain(turned()) {
         for then in [Then::Waiting, Then::Sent, Then::Updated] {
             let place = format!("{} ({then:?})", case.sentence);
             let (town, mut ola, there) = play(&case, then).await;

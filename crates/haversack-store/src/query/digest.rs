@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use haversack_core::outbox::{Entry, EntryState};
-use haversack_core::{StateDigest, canonical_record, passed_over, project, shows_temporary_id};
+use haversack_core::{Intent, StateDigest, canonical_record, passed_over, project, shows_temporary_id};
 use haversack_protocol::{RecordId, Schema};
 use rusqlite::Connection;
 
@@ -38,16 +38,25 @@ pub(crate) fn digest_from_documents(
     Ok(digest)
 }
 
-/// Names what a record's document holds and its row does not show, for want of a field in the schema.
+/// Names what a record's document and live entries hold and its row does not show, for want of a field in the schema.
 pub(crate) fn fields_without_schema(
     connection: &Connection,
     schema: &Schema,
     record: RecordId,
 ) -> Result<BTreeSet<String>, StoreError> {
     let stored = document::load(connection, record)?;
-    let names =
-        stored.and_then(|stored| Some(passed_over(&stored.document, schema.collection(&stored.collection)?)));
-    Ok(names.unwrap_or_default())
+    let unread = |stored: &document::StoredDocument| {
+        Some(passed_over(&stored.document, schema.collection(&stored.collection)?))
+    };
+    let mut names = stored.as_ref().and_then(unread).unwrap_or_default();
+    for entry in outbox::live_of(connection, record)? {
+        for part in entry.change_set.parts.iter().filter(|part| part.record == record) {
+            let Some(collection) = schema.collection(&part.collection) else { continue };
+            let written = part.intents.iter().filter_map(Intent::field);
+            names.extend(written.filter(|field| collection.field(field).is_none()).map(str::to_owned));
+        }
+    }
+    Ok(names)
 }
 
 /// Counts temporary ids that are visible anywhere: rows, documents, and entries that are not under way.
