@@ -138,6 +138,10 @@ impl<'a> Deciding<'a, '_> {
     }
 
     fn accept(&self, loaded: &mut Loaded) -> Result<Acceptance, Stop> {
+        // Not judged by a schema it was not made for: it waits until the server has that.
+        if self.set.schema_version > self.law.schema.version {
+            return Err(Stop::Hint(self.hint(Code::Upgrade, None)));
+        }
         self.check_limits()?;
         self.check_after()?;
         let mut touched = Vec::new();
