@@ -104,7 +104,7 @@ pub struct Query {
 const COLUMNS: &str = "id, server_id, collection, row,
     max(is_edited, coalesce(
     (SELECT max(CASE outbox.state WHEN 'rejected' THEN 4 WHEN 'parked' THEN 3 WHEN 'frozen' THEN 2 ELSE 1 END)
-     FROM outbox_record touched JOIN outbox ON outbox.entry_order = touched.entry_order
+     FROM outbox_record touched CROSS JOIN outbox ON outbox.entry_order = touched.entry_order
      WHERE touched.record = record.id), 0)),
     EXISTS (SELECT 1 FROM document WHERE document.record = record.id)";
 

@@ -13,7 +13,7 @@ pub(crate) mod record;
 pub(crate) mod tail;
 
 use haversack_protocol::{ChangeHash, ChangeSetId, RecordId};
-use rusqlite::{Connection, Params, Row};
+use rusqlite::{Connection, Params, Row, Statement};
 
 use crate::StoreError;
 
@@ -43,8 +43,9 @@ fn all<T>(
     read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<Vec<T>, StoreError> {
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(params, read)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let rows = statement.query_map(params, read)?.collect::<Result<_, _>>();
+    count_steps(&statement);
+    Ok(rows?)
 }
 
 /// Runs a cached query for at most one row.
@@ -55,12 +56,18 @@ fn one<T>(
     read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<Option<T>, StoreError> {
     use rusqlite::OptionalExtension;
-    Ok(connection.prepare_cached(sql)?.query_row(params, read).optional()?)
+    let mut statement = connection.prepare_cached(sql)?;
+    let row = statement.query_row(params, read).optional();
+    count_steps(&statement);
+    Ok(row?)
 }
 
 /// Runs a cached statement.
 fn run(connection: &Connection, sql: &str, params: impl Params) -> Result<usize, StoreError> {
-    Ok(connection.prepare_cached(sql)?.execute(params)?)
+    let mut statement = connection.prepare_cached(sql)?;
+    let changed = statement.execute(params);
+    count_steps(&statement);
+    Ok(changed?)
 }
 
 /// A count as SQLite gives it.
@@ -75,4 +82,20 @@ fn encode<T: minicbor::Encode<()>>(value: &T) -> Vec<u8> {
 
 fn decode<T: for<'b> minicbor::Decode<'b, ()>>(bytes: &[u8], what: &'static str) -> Result<T, StoreError> {
     minicbor::decode(bytes).map_err(|_| StoreError::Unreadable(what))
+}
+
+#[cfg(not(test))]
+fn count_steps(_: &Statement<'_>) {}
+
+/// Adds what SQLite's machine did for a statement to the steps of this thread.
+#[cfg(test)]
+fn count_steps(statement: &Statement<'_>) {
+    let steps = statement.reset_status(rusqlite::StatementStatus::VmStep);
+    STEPS.with(|sum| sum.set(sum.get() + i64::from(steps)));
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Steps of SQLite's machine, summed over the statements this thread ran.
+    pub(crate) static STEPS: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
 }

@@ -192,11 +192,12 @@ pub(crate) fn in_tail_of(connection: &Connection, record: RecordId) -> Result<Ve
     entries.filter(|entry| entry.as_ref().map_or(true, touches)).collect()
 }
 
-/// Live entries that touch the record, in order, without their frozen parts.
+/// Live entries that touch the record, in order, without their frozen parts. Here and below a `CROSS JOIN` says which
+/// table leads: without statistics the planner may walk all live entries for one record.
 pub(crate) fn live_of(connection: &Connection, record: RecordId) -> Result<Vec<Entry>, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM outbox WHERE state IN ('pending', 'frozen') AND entry_order IN
-         (SELECT entry_order FROM outbox_record WHERE record = ?1) ORDER BY entry_order"
+        "SELECT {COLUMNS} FROM outbox_record CROSS JOIN outbox USING (entry_order)
+         WHERE record = ?1 AND state IN ('pending', 'frozen') ORDER BY entry_order"
     );
     all(connection, &sql, [record.as_bytes()], read_encoded)?.into_iter().map(Encoded::decode).collect()
 }
@@ -279,7 +280,7 @@ pub(crate) fn rewrite(connection: &Connection, order: i64) -> Result<(), StoreEr
 
 /// Orders of entries that are not frozen and refer to the record by its record id.
 pub(crate) fn rewritable(connection: &Connection, target: RecordId) -> Result<Vec<i64>, StoreError> {
-    let sql = "SELECT entry_order FROM outbox_reference JOIN outbox USING (entry_order)
+    let sql = "SELECT entry_order FROM outbox_reference CROSS JOIN outbox USING (entry_order)
                WHERE target = ?1 AND state <> 'frozen' ORDER BY entry_order";
     all(connection, sql, [target.as_bytes()], |row| row.get(0))
 }
@@ -334,18 +335,18 @@ pub(crate) fn pending_orders(connection: &Connection, limit: i64) -> Result<Vec<
 pub(crate) fn needs(connection: &Connection, order: i64) -> Result<Vec<i64>, StoreError> {
     let sql = "
         SELECT (SELECT earlier.entry_order FROM outbox_record earlier
-                JOIN outbox ON outbox.entry_order = earlier.entry_order
+                CROSS JOIN outbox ON outbox.entry_order = earlier.entry_order
                 WHERE earlier.record = mine.record AND earlier.entry_order < ?1 AND state IN ('pending', 'frozen')
                 ORDER BY earlier.entry_order DESC LIMIT 1)
         FROM outbox_record mine WHERE mine.entry_order = ?1
         UNION
         SELECT creator.entry_order FROM outbox_reference mine
-        JOIN outbox_record creator ON creator.record = mine.target AND creator.creates = 1
-        JOIN outbox ON outbox.entry_order = creator.entry_order AND state IN ('pending', 'frozen')
+        CROSS JOIN outbox_record creator ON creator.record = mine.target AND creator.creates = 1
+        CROSS JOIN outbox ON outbox.entry_order = creator.entry_order AND state IN ('pending', 'frozen')
         WHERE mine.entry_order = ?1 AND creator.entry_order < ?1
         UNION
         SELECT outbox.entry_order FROM outbox_after mine
-        JOIN outbox ON outbox.change_set_id = mine.change_set_id AND state IN ('pending', 'frozen')
+        CROSS JOIN outbox ON outbox.change_set_id = mine.change_set_id AND state IN ('pending', 'frozen')
         WHERE mine.entry_order = ?1 AND outbox.entry_order < ?1
         ORDER BY 1";
     let found = all(connection, sql, [order], |row| row.get::<_, Option<i64>>(0))?;
@@ -442,20 +443,20 @@ impl OutboxView for LiveOutbox<'_> {
     type Error = StoreError;
 
     fn touching(&mut self, record: RecordId) -> Result<Vec<EntryShape>, StoreError> {
-        let sql = "SELECT entry_order FROM outbox_record JOIN outbox USING (entry_order)
+        let sql = "SELECT entry_order FROM outbox_record CROSS JOIN outbox USING (entry_order)
                    WHERE record = ?1 AND state IN ('pending', 'frozen') ORDER BY entry_order";
         self.shapes(sql, record.as_bytes())
     }
 
     fn referring(&mut self, record: RecordId) -> Result<Vec<EntryShape>, StoreError> {
-        let sql = "SELECT entry_order FROM outbox_reference JOIN outbox USING (entry_order)
+        let sql = "SELECT entry_order FROM outbox_reference CROSS JOIN outbox USING (entry_order)
                    WHERE target = ?1 AND state IN ('pending', 'frozen') ORDER BY entry_order";
         self.shapes(sql, record.as_bytes())
     }
 
     fn after(&mut self, id: ChangeSetId) -> Result<Vec<EntryShape>, StoreError> {
         let sql = "SELECT entry_order FROM outbox_after
-                   JOIN outbox USING (entry_order)
+                   CROSS JOIN outbox USING (entry_order)
                    WHERE outbox_after.change_set_id = ?1 AND state IN ('pending', 'frozen') ORDER BY entry_order";
         self.shapes(sql, id.as_bytes())
     }

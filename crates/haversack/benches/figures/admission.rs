@@ -52,7 +52,7 @@ pub(crate) fn measure(report: &mut Report) -> Outcome<()> {
 }
 
 /// Freezes a change set as the outbox does, on what its author has seen.
-fn author(
+pub(crate) fn author(
     schema: &Schema,
     device: DeviceId,
     seen: Option<&Document>,

@@ -3,42 +3,61 @@
 //! Nothing here is a test: times depend on the machine. What is compared is measured in turns in one run.
 //!
 //! ```sh
-//! cargo bench -p haversack --bench figures                  # everything, as a table
+//! cargo bench-all                                           # everything, and the page's tables and drawings anew
+//! cargo bench -p haversack --bench figures                  # the figures of the parts, as a table
 //! cargo bench -p haversack --bench figures -- --json        # one JSON object
-//! cargo bench -p haversack --bench figures -- edit sync     # some of edit, sync, read, admission
+//! cargo bench -p haversack --bench figures -- edit sync     # some of edit, sync, read, admission, server, field-day
 //! cargo bench -p haversack --bench figures -- --records 1000
 //! cargo bench -p haversack --bench figures -- --only-edits 200   # edits and nothing else, to count system calls
+//! cargo bench -p haversack --bench figures -- draw          # tables and drawings anew from what was kept
 //! ```
 
 mod admission;
 mod edit;
+mod field_day;
 mod forwarder;
 mod layout;
 mod measure;
+mod pages;
+mod plot;
 mod raw;
 mod read;
 mod report;
+mod server;
 mod sync;
 mod workload;
 mod world;
 
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use pages::{Pages, Phase, ServerCost};
 use report::Report;
+use workload::Workload;
 use world::Outcome;
 
 const RECORDS: usize = 10_000;
 const FEW_RECORDS: usize = 100;
+const SERVER_RECORDS: usize = 1_000_000;
+/// Sizes of a field day, and how often each is repeated.
+const FIELD_DAYS: [(usize, usize); 3] = [(1_000, 3), (10_000, 3), (100_000, 1)];
+const CONTENDERS: [&str; 2] = ["by-hand", "haversack"];
+/// What is measured when nothing is named: the parts.
+const PARTS: [&str; 4] = ["edit", "sync", "read", "admission"];
 
 /// What the command line asks for.
+#[derive(Default)]
 struct Asked {
     is_json: bool,
-    records: usize,
+    records: Option<usize>,
     only_edits: Option<usize>,
     sections: Vec<String>,
 }
 
 impl Asked {
     fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Self> {
-        let mut asked = Self { is_json: false, records: RECORDS, only_edits: None, sections: vec![] };
+        let mut asked = Self::default();
         while let Some(argument) = arguments.next() {
             let mut number =
                 || -> Outcome<usize> { Ok(arguments.next().ok_or("a number is missing")?.parse()?) };
@@ -46,9 +65,11 @@ impl Asked {
                 // Cargo says so itself.
                 "--bench" => {}
                 "--json" => asked.is_json = true,
-                "--records" => asked.records = number()?,
+                "--records" => asked.records = Some(number()?),
                 "--only-edits" => asked.only_edits = Some(number()?),
-                "edit" | "sync" | "read" | "admission" => asked.sections.push(argument),
+                "edit" | "sync" | "read" | "admission" | "server" | "field-day" | "draw" | "all" => {
+                    asked.sections.push(argument);
+                }
                 _ => return Err(format!("unknown argument {argument}").into()),
             }
         }
@@ -56,27 +77,85 @@ impl Asked {
     }
 
     fn wants(&self, section: &str) -> bool {
-        self.sections.is_empty() || self.sections.iter().any(|one| one == section)
+        let is_named = self.sections.iter().any(|one| one == section || one == "all");
+        is_named || self.sections.is_empty() && PARTS.contains(&section)
     }
 }
 
 fn main() -> Outcome<()> {
-    let asked = Asked::read(std::env::args().skip(1))?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, contender, role, setup] = &arguments[..]
+        && first == "field-day-child"
+    {
+        return field_day::run_child(contender, role, setup);
+    }
+    let asked = Asked::read(arguments.into_iter())?;
     if let Some(count) = asked.only_edits {
         return edit::only_edits(count);
     }
     let mut report = Report::default();
+    let records = asked.records.unwrap_or(RECORDS);
     if asked.wants("edit") {
         edit::measure(&mut report)?;
     }
     if asked.wants("sync") {
-        sync::measure(&mut report, asked.records, FEW_RECORDS)?;
+        sync::measure(&mut report, records, FEW_RECORDS)?;
     }
     if asked.wants("read") {
-        read::measure(&mut report, asked.records)?;
+        read::measure(&mut report, records)?;
     }
     if asked.wants("admission") {
         admission::measure(&mut report)?;
     }
+    let pages = Pages::of_project();
+    if asked.wants("field-day") {
+        pages.keep_phases(&field_days(asked.records)?)?;
+    }
+    if asked.wants("server") {
+        let mut costs = Vec::new();
+        server::measure(
+            &mut report,
+            asked.records.unwrap_or(SERVER_RECORDS),
+            |records, cpu_us, disk_bytes| {
+                costs.push(ServerCost { records, cpu_us, disk_bytes });
+            },
+        )?;
+        pages.keep_server(&costs)?;
+    }
+    if ["field-day", "server", "draw"].iter().any(|section| asked.wants(section)) {
+        pages.draw()?;
+    }
     Ok(report.print(asked.is_json)?)
+}
+
+/// Runs the field days, contenders in turns, and tells each phase on standard error as it ends.
+fn field_days(only: Option<usize>) -> Outcome<Vec<Phase>> {
+    let sizes = match only {
+        Some(records) => vec![(records, 3)],
+        None => FIELD_DAYS.to_vec(),
+    };
+    let mut lines: BTreeMap<(usize, &str, String), Vec<Json>> = BTreeMap::new();
+    let folder = tempfile::tempdir()?;
+    for (records, repetitions) in sizes {
+        let data = folder.path().join(format!("records-{records}.json"));
+        let mut workload = Workload::new();
+        let drawn: Vec<Json> = (0..records).map(|_| workload.record()).collect();
+        std::fs::write(&data, serde_json::to_vec(&drawn)?)?;
+        for _ in 0..repetitions {
+            for contender in CONTENDERS {
+                field_day::measure(contender, &data, records, |line| {
+                    tell_progress(&line);
+                    let phase = line["phase"].as_str().unwrap_or_default().to_owned();
+                    lines.entry((records, contender, phase)).or_default().push(line);
+                    Ok(())
+                })?;
+            }
+        }
+    }
+    Ok(lines.values().filter_map(|lines| Phase::of(lines)).collect())
+}
+
+#[expect(clippy::print_stderr, reason = "progress of a command that takes minutes")]
+fn tell_progress(line: &Json) {
+    eprintln!("{line}");
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use haversack::{ChangeSet, ChangeSetId, Intent, Part, RecordId, Schema, SchemaRefusal, UnixMillis, Value};
+use haversack::{
+    ChangeSet, ChangeSetId, Intent, Part, RecordId, Schema, SchemaRefusal, UnixMillis, Value, value_to_json,
+};
+use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 /// Name of the collection.
@@ -110,12 +113,16 @@ impl Workload {
 
     /// The intents of the next registration.
     pub(crate) fn registration(&mut self) -> Vec<Intent> {
+        self.fields().into_iter().flat_map(|(field, value)| intents(field, value)).collect()
+    }
+
+    fn fields(&mut self) -> [(&'static str, Value); 15] {
         let text = |text: &str| Value::Text(text.to_owned());
         self.clock_ms += self.below(1_800_000) as i64;
         let now = Value::Instant(UnixMillis(self.clock_ms));
         let started = Value::Instant(UnixMillis(self.clock_ms - self.below(86_400_000) as i64));
         let (mentor, contact) = (self.below(40), self.below(400));
-        let fields = [
+        [
             ("uuid", Value::Text(self.uuid())),
             ("type", text(self.pick(&KINDS))),
             ("mentor_id", Value::Text(self.mentors[mentor].clone())),
@@ -131,8 +138,16 @@ impl Workload {
             ("status", text(self.pick(&STATUSES))),
             ("created_at", now.clone()),
             ("updated_at", now),
-        ];
-        fields.into_iter().flat_map(|(field, value)| intents(field, value)).collect()
+        ]
+    }
+
+    /// The next registration as JSON, its tags in order.
+    pub(crate) fn record(&mut self) -> Json {
+        let mut record = json!({});
+        for (field, value) in self.fields() {
+            record[field] = value_to_json(&value);
+        }
+        record
     }
 
     fn notes(&mut self) -> String {

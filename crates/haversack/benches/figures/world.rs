@@ -44,6 +44,7 @@ pub(crate) struct World {
     server_threads: Runtime,
     forwarder: Forwarder,
     token: String,
+    client: reqwest::Client,
 }
 
 /// A phone's folder and key.
@@ -74,7 +75,8 @@ impl Phone {
     }
 }
 
-fn runtime(name: &str) -> std::io::Result<Runtime> {
+/// Threads of a name, by which their processor time is told.
+pub(crate) fn runtime(name: &str) -> std::io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name(name)
@@ -102,7 +104,10 @@ impl World {
         let (phones, server_threads) = (runtime("phone")?, runtime("server")?);
         let server = server_threads.block_on(start(config))?;
         let forwarder = Forwarder::start(server.address())?;
-        Ok(Self { folder, phones, server: Some(server), server_threads, forwarder, token })
+        // Loopback only: no certificate is ever looked at. A provider that stands already serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        Ok(Self { folder, phones, server: Some(server), server_threads, forwarder, token, client })
     }
 
     /// A phone that has never been used.
@@ -140,9 +145,25 @@ impl World {
         Ok(exchange)
     }
 
-    fn server_cpu(&self) -> std::io::Result<Duration> {
+    pub(crate) fn server_cpu(&self) -> std::io::Result<Duration> {
         // Names of threads are cut at 15 bytes.
         Ok(of_threads("server")? + of_threads("haversack-write")?)
+    }
+
+    /// Bytes of the server's files.
+    pub(crate) fn server_bytes(&self) -> std::io::Result<u64> {
+        let names = ["server.db", "server.db-wal"];
+        let sizes =
+            names.map(|name| std::fs::metadata(self.folder.path().join(name)).map_or(0, |file| file.len()));
+        Ok(sizes.iter().sum())
+    }
+
+    /// Sends a request's bytes past the library and reads the reply's.
+    pub(crate) fn post(&self, verb: &str, media_type: &'static str, body: Vec<u8>) -> Outcome<Vec<u8>> {
+        let url = format!("http://{}/v1/t/{TENANT}/{verb}", self.forwarder.address());
+        let request =
+            self.client.post(url).bearer_auth(&self.token).header("content-type", media_type).body(body);
+        self.on_phone(async move { Ok(request.send().await?.error_for_status()?.bytes().await?.to_vec()) })
     }
 
     /// Runs on the phone's own threads, never on this one.

@@ -1,6 +1,7 @@
 //! Stories over a real store file and a small server that admits with core.
 
 mod damage;
+mod flat;
 mod foresight;
 mod full_disk;
 mod history;
