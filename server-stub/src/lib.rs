@@ -19,4 +19,4 @@ pub use http::issue_token;
 pub use live::LiveSettings;
 pub use proof::{StateProof, prove_state};
 pub use running::{RunningServer, ServerConfig, start};
-pub use store::StoreRefusal;
+pub use store::{DATABASE_FORMAT, StoreRefusal};

@@ -15,6 +15,8 @@ use crate::store::{Reader, StoreRefusal, open_read_only};
 pub struct StateProof {
     /// Records.
     pub records: u64,
+    /// Records of collections the schema does not have; they are in neither digest.
+    pub records_without_schema: u64,
     /// Digest of the canonical records as the documents give them.
     pub from_documents: String,
     /// Digest of the canonical records as the stored rows give them.
@@ -37,9 +39,12 @@ pub fn prove_state(database: &Path, schema: &Schema) -> Result<StateProof, Serve
     let mut connection = open_read_only(database)?;
     let reader = Reader::on(&mut connection)?;
     let (mut from_documents, mut from_rows) = (StateDigest::default(), StateDigest::default());
-    let mut temporary_ids = 0;
+    let (mut temporary_ids, mut records_without_schema) = (0, 0);
     reader.each_record(|id, collection_name, server_id, document, text| {
-        let collection = schema.collection(collection_name).ok_or(StoreRefusal::Damaged("collection"))?;
+        let Some(collection) = schema.collection(collection_name) else {
+            records_without_schema += 1;
+            return Ok(());
+        };
         let document = Document::load(document).map_err(|_| StoreRefusal::Damaged("document"))?;
         let stored = Row::from_text(collection, text).map_err(|_| StoreRefusal::Damaged("row"))?;
         let projected = project(&document, collection);
@@ -52,6 +57,7 @@ pub fn prove_state(database: &Path, schema: &Schema) -> Result<StateProof, Serve
     let (log_rows, accepted, rejected) = reader.counts()?;
     Ok(StateProof {
         records: from_documents.records(),
+        records_without_schema,
         from_documents: from_documents.finish(),
         from_rows: from_rows.finish(),
         temporary_ids,

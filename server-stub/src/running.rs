@@ -18,7 +18,7 @@ use crate::admission::{Law, Writer, WriterHandle};
 use crate::http::{Door, Health, Rooms, Service, Tokens, metrics_router, now, router};
 use crate::live::{LiveSettings, Places};
 use crate::metrics::Metrics;
-use crate::store::{Readers, StoreRefusal, open};
+use crate::store::{Readers, StoreRefusal, open, prepare};
 
 /// How long requests under way may take to end at shutdown.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
@@ -65,7 +65,8 @@ pub struct RunningServer {
 pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
     check_prefixes(&config.schema)?;
     let tokens = Tokens::open(&config.tokens)?;
-    let (connection, identity) = open(&config.database, &config.tenant)?;
+    let (mut connection, identity) = open(&config.database, &config.tenant)?;
+    prepare(&mut connection, &config.schema)?;
     let (listener, address) = bind(config.listen).await?;
     let metrics_listener = match config.metrics {
         Some(address) => Some(bind(address).await?),

@@ -11,6 +11,24 @@ use crate::present::Tone;
 use crate::record::shown::text_of;
 use crate::session::Session;
 
+/// What to do about a refusal by schema or reference; message keys of an organisation's rules are the app's to translate.
+fn reason(message_key: &str) -> &str {
+    match message_key {
+        "schema.unknown_collection" => "this collection is gone; write it down elsewhere, then discard this",
+        "schema.unknown_field" => "this field is gone; enter the rest anew without it, then discard this",
+        "schema.required" => "this field has to be filled in; enter the edit anew with it",
+        "schema.range" => "the number is outside the range that is allowed now; correct it",
+        "schema.one_of" => "the text is not one of those allowed now; choose another",
+        "schema.max_bytes" => "it is longer than allowed now; shorten it",
+        "schema.kind" => "the field holds another kind of value now; enter it anew",
+        "reference.collection" => {
+            "this field refers to records of another collection now; choose one of those"
+        }
+        "reference.unknown" => "the record it refers to does not exist at the server; choose another",
+        key => key,
+    }
+}
+
 /// Stands for a value of a sensitive field.
 const HIDDEN: &str = "(sensitive; --show-sensitive)";
 
@@ -154,6 +172,7 @@ fn show_entry(session: &Session, entry: &OutboxEntry) -> Result<(), Failure> {
         put(word, format!("{}: {}", rejection.code, rejection.code.meaning()));
         rejection.field.iter().for_each(|field| put("field", field.clone()));
         rejection.rule.iter().for_each(|rule| put("rule", rule.clone()));
+        rejection.message_key.iter().for_each(|key| put("why", reason(key).to_owned()));
         rejection.root_cause.iter().for_each(|cause| put("because of", cause.to_string()));
     }
     put("made", entry.change_set.at.to_string());

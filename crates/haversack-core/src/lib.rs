@@ -10,6 +10,7 @@ mod history;
 pub mod id_map;
 pub mod outbox;
 mod override_mark;
+mod reason;
 mod record;
 mod rules;
 pub mod sync;
@@ -22,7 +23,7 @@ pub use history::{Origin, PastWrite, Standing, history};
 pub use override_mark::Mark;
 pub use record::{
     Authored, Candidate, ChangeSet, Document, DocumentRefusal, EditRefusal, Intent, Key, Part, Reference,
-    Row, RowRefusal, TypeRefusal, Value, ValueRefusal, check_value, difference, overlay, project, read_as,
-    value_from_json, value_to_json, written_by,
+    Row, RowRefusal, TypeRefusal, Value, ValueRefusal, check_value, difference, overlay, passed_over,
+    project, read_as, value_from_json, value_to_json, written_by,
 };
 pub use rules::{Check, Evaluated, Rule, Rules, RulesRefusal};

@@ -97,6 +97,15 @@ fn created() -> Document {
     admit_as(None, &first[0], true, 1, Role::Mentor).expect("an honest creation")
 }
 
+/// A record of the schema before this one, which had no counter.
+fn created_before_the_counter() -> Document {
+    let mut creation = change_set(0, true, vec![]);
+    creation.schema_version = 0;
+    let mut document = Document::empty();
+    document.apply(&freeze(&document, 1, 0, &[creation])[0]).expect("our own");
+    document
+}
+
 #[derive(Clone, Debug)]
 struct Edit(Intent);
 
@@ -158,6 +167,26 @@ quickcheck! {
         row_of(&forth) == row_of(&server) && row_of(&back) == row_of(&server) && row_of(&loaded) == row_of(&server)
     }
 
+    fn steps_on_a_counter_a_record_was_created_without_add_up_in_every_order(ours: Vec<i16>, theirs: Vec<i16>) -> bool {
+        let base = created_before_the_counter();
+        let steps = |all: &[i16], first| {
+            let step = |by: &i16| Edit(Intent::Increment { field: "calls".into(), by: i64::from(*by) });
+            one_per_field(&all.iter().map(step).collect::<Vec<_>>(), first)
+        };
+        let ours_frozen = freeze(&base, 1, 0, &steps(&ours, 1));
+        let theirs_frozen = freeze(&base, 2, 0, &steps(&theirs, 500));
+        let admitted = |order: [(&[Vec<u8>], u8); 2]| {
+            let all = order.into_iter().flat_map(|(changes, who)| changes.iter().map(move |one| (one, who)));
+            all.fold(base.clone(), |server, (change, who)| {
+                admit_as(Some(&server), change, false, who, Role::Mentor).expect("honest")
+            })
+        };
+        let forth = admitted([(&ours_frozen, 1), (&theirs_frozen, 2)]);
+        let back = admitted([(&theirs_frozen, 2), (&ours_frozen, 1)]);
+        let sum = ours.iter().chain(&theirs).map(|by| i64::from(*by)).sum();
+        forth.heads() == back.heads() && row_of(&forth).fields["calls"] == Value::Counter(sum)
+    }
+
     fn the_overlay_shows_what_the_server_will_confirm(edits: Vec<Edit>) -> bool {
         let base = created();
         let sets = one_per_field(&edits, 1);
@@ -187,6 +216,18 @@ quickcheck! {
 
 fn set_note(text: &str) -> Intent {
     Intent::Set { field: "note".into(), value: Value::Text(text.into()) }
+}
+
+#[test]
+fn a_step_brings_the_zero_of_its_own_record_and_of_no_other() {
+    let base = created_before_the_counter();
+    let step = Intent::Increment { field: "calls".into(), by: 1 };
+    let honest = freeze(&base, 2, 0, &[change_set(1, false, vec![step])]).remove(0);
+    let admitted = admit_as(Some(&base), &honest, false, 2, Role::Mentor).expect("honest");
+    assert_eq!(admitted.change_count(), 3, "creation, zero and step");
+    let elsewhere = admit_as(Some(&created()), &honest, false, 2, Role::Mentor);
+    assert!(matches!(elsewhere, Err(AdmissionRefusal::Missing(_))), "no record but its own has that zero");
+    assert_eq!(row_of(&admitted).fields["calls"], Value::Counter(1));
 }
 
 #[test]

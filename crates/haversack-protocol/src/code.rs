@@ -100,7 +100,7 @@ codes! {
     Malformed = "E_MALFORMED", Permanent, RollBack, "The bytes are no change the gate admits.";
     Limit = "E_LIMIT", Permanent, RollBack, "A size or count exceeds the limits.";
     Identity = "E_IDENTITY", Permanent, RollBack, "Actor, sequence, start or dependencies are not this device's to use.";
-    Schema = "E_SCHEMA", Permanent, RollBack, "Unknown collection or field, or a value of another kind.";
+    Schema = "E_SCHEMA", Permanent, RollBack, "The schema has no such collection or field, or does not allow this; the message key says why.";
     Rule = "E_RULE", Permanent, RollBack, "A rule of the organisation refuses it; the rule is named.";
     Forbidden = "E_FORBIDDEN", Permanent, RollBack, "The principal's role may not write this.";
     ReferenceRejected = "E_REFERENCE", Permanent, RollBack, "It refers to a record that does not exist or was refused.";

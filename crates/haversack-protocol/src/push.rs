@@ -121,7 +121,8 @@ pub struct Hint {
     /// The change set.
     #[n(0)]
     pub change_set: ChangeSetId,
-    /// [`Code::Blocked`], [`Code::DependencyMissing`] or [`Code::Epoch`].
+    /// [`Code::Blocked`], [`Code::DependencyMissing`], [`Code::Epoch`], or [`Code::Upgrade`] for a change set made under a newer
+    /// schema than the server's.
     #[n(1)]
     pub code: Code,
     /// The change set it stands behind.

@@ -11,7 +11,7 @@ pub struct Rejection {
     /// Stable code.
     #[n(0)]
     pub code: Code,
-    /// Collection and field concerned, when there is one: `activity.minutes`.
+    /// Collection and field concerned, when there is one: `activity.minutes`; or the collection alone.
     #[n(1)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
@@ -33,6 +33,20 @@ impl Rejection {
     /// A refusal with nothing but a code.
     pub const fn of(code: Code) -> Self {
         Self { code, field: None, rule: None, message_key: None, root_cause: None }
+    }
+
+    /// The same refusal, naming the collection alone.
+    #[must_use]
+    pub fn within(mut self, collection: &str) -> Self {
+        self.field = Some(collection.to_owned());
+        self
+    }
+
+    /// The same refusal, saying why by a message key.
+    #[must_use]
+    pub fn because(mut self, message_key: &str) -> Self {
+        self.message_key = Some(message_key.to_owned());
+        self
     }
 
     /// The same refusal, naming the collection and field.

@@ -16,6 +16,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use rusqlite::{Connection, ffi};
 
 pub(crate) use keyed::{Creation, KeyedConnection, refuse_zeros};
+pub use migration::STORE_FORMAT;
+pub(crate) use migration::{MIGRATIONS, Migrations};
 
 use crate::files::FileIdentity;
 use crate::lock::StoreLock;
@@ -70,11 +72,11 @@ impl Connections {
         path: &Path,
         verified: KeyedConnection,
         key: StoreKey,
-        reserve: Reserve,
-        lock: StoreLock,
+        (reserve, lock): (Reserve, StoreLock),
+        migrations: Migrations<'_>,
     ) -> Result<Self, StoreError> {
         let mut writer = verified.into_writer()?;
-        migration::migrate(&mut writer)?;
+        migrations.run(&mut writer)?;
         let reader = || -> Result<Mutex<Seat>, StoreError> {
             Ok(Seat::new(KeyedConnection::open(path, &key, Creation::Forbidden)?.into_reader()?))
         };
@@ -227,10 +229,11 @@ impl Connections {
 /// As [`StoreError`] names SQLite's failures.
 pub(crate) fn furnish(
     fresh: KeyedConnection,
+    migrations: Migrations<'_>,
     write_identity: impl FnOnce(&Connection) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut writer = fresh.into_writer()?;
-    migration::migrate(&mut writer)?;
+    migrations.run(&mut writer)?;
     commit(&writer, write_identity)?;
     // Closing would do it, too, but silently when it fails, and a database must not be published without its log.
     empty_log(&writer)?;

@@ -21,6 +21,7 @@ mod store;
 mod table;
 mod unit_of_work;
 
+pub use connection::STORE_FORMAT;
 pub use error::StoreError;
 pub use key::{HostKey, KeyProvider, STORE_KEY_BYTES, StoreKey};
 pub use open::{Opened, erase_store, open_store, set_aside};
@@ -33,6 +34,7 @@ pub use query::{
 pub use recovery::{RecoverySlot, add_recovery_slot, look_at_recovery_slot, open_recovery_slot, restore_key};
 pub use rekey::rekey;
 pub use salvage::{Condition, Examination, SalvageReport, Tally, examine, salvage};
+pub use sidecar::SIDECAR_FORMAT;
 pub use store::Store;
 pub use table::notice::{Notice, NoticeKind};
 pub use unit_of_work::{AppliedPage, Identity, Leased, PageOutcome};

@@ -32,7 +32,7 @@ use std::path::Path;
 use haversack_protocol::StoreId;
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::connection::{Connections, Creation, KeyedConnection, furnish};
+use crate::connection::{Connections, Creation, KeyedConnection, MIGRATIONS, Migrations, furnish};
 use crate::files::{DatabaseFile, StoreFiles};
 use crate::lock::StoreLock;
 use crate::rekey;
@@ -73,13 +73,26 @@ pub(crate) enum Plan {
 /// [`StoreError::NotEncrypted`], [`StoreError::NotAStore`], [`StoreError::Corrupt`], [`StoreError::SchemaTooNew`], or a
 /// failure of the disk. No file of the store is changed then.
 pub fn open_store(folder: &Path, keys: &dyn KeyProvider) -> Result<Opened, StoreError> {
-    let files = StoreFiles::in_folder(folder);
+    open_store_under(folder, keys, MIGRATIONS)
+}
+
+/// Opens the store where these are the formats known.
+///
+/// # Errors
+/// Those of [`open_store`].
+pub(crate) fn open_store_under(
+    folder: &Path,
+    keys: &dyn KeyProvider,
+    migrations: Migrations<'_>,
+) -> Result<Opened, StoreError> {
+    let files = &StoreFiles::in_folder(folder);
     files.make_folder()?;
     let lock = StoreLock::acquire(&files.lock())?;
-    match look(&files)? {
-        Plan::Create(interrupted) => create(&files, lock, keys, interrupted),
-        Plan::Open(sidecar) => open_named(&files, lock, keys, &sidecar),
-        Plan::Identify => open_unnamed(&files, lock, keys),
+    let opening = Opening { files, keys, migrations };
+    match look(files)? {
+        Plan::Create(interrupted) => opening.create(lock, interrupted),
+        Plan::Open(sidecar) => opening.open_named(lock, &sidecar),
+        Plan::Identify => opening.open_unnamed(lock),
     }
 }
 
@@ -155,30 +168,93 @@ fn plan(database: DatabaseFile, sidecar: Option<Sidecar>) -> Result<Plan, StoreE
     }
 }
 
-fn create(
-    files: &StoreFiles,
-    lock: StoreLock,
-    keys: &dyn KeyProvider,
-    interrupted: Option<Sidecar>,
-) -> Result<Opened, StoreError> {
-    let store_id = interrupted.map_or_else(random_store_id, |sidecar| Ok(sidecar.store_id))?;
-    let kept = keys.load(store_id)?;
-    let is_kept = kept.is_some();
-    let key = kept.map_or_else(StoreKey::random, Ok)?;
-    Sidecar::new(store_id, Progress::Creating, &key).write(files)?;
-    if !is_kept {
-        keep(keys, store_id, &key)?;
+/// An opening under way.
+#[derive(Clone, Copy)]
+struct Opening<'a> {
+    files: &'a StoreFiles,
+    keys: &'a dyn KeyProvider,
+    migrations: Migrations<'a>,
+}
+
+impl Opening<'_> {
+    fn create(self, lock: StoreLock, interrupted: Option<Sidecar>) -> Result<Opened, StoreError> {
+        let Self { files, keys, migrations } = self;
+        let store_id = interrupted.map_or_else(random_store_id, |sidecar| Ok(sidecar.store_id))?;
+        let kept = keys.load(store_id)?;
+        let is_kept = kept.is_some();
+        let key = kept.map_or_else(StoreKey::random, Ok)?;
+        Sidecar::new(store_id, Progress::Creating, &key).write(files)?;
+        if !is_kept {
+            keep(keys, store_id, &key)?;
+        }
+        files.remove_unfinished()?;
+        let fresh = KeyedConnection::open(&files.unfinished(), &key, Creation::Allowed)?;
+        furnish(fresh, migrations, |tx| {
+            let row = ("store_id", store_id.as_bytes().as_slice());
+            tx.execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", row)?;
+            Ok(())
+        })?;
+        files.publish_unfinished()?;
+        let database = KeyedConnection::open(&files.database(), &key, Creation::Forbidden)?;
+        self.take_into_use(lock, &key, database, &Sidecar::new(store_id, Progress::Creating, &key))
     }
-    files.remove_unfinished()?;
-    let fresh = KeyedConnection::open(&files.unfinished(), &key, Creation::Allowed)?;
-    furnish(fresh, |tx| {
-        let row = ("store_id", store_id.as_bytes().as_slice());
-        tx.execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", row)?;
-        Ok(())
-    })?;
-    files.publish_unfinished()?;
-    let database = KeyedConnection::open(&files.database(), &key, Creation::Forbidden)?;
-    take_into_use(files, lock, &key, database, &Sidecar::new(store_id, Progress::Creating, &key))
+
+    fn open_named(self, lock: StoreLock, sidecar: &Sidecar) -> Result<Opened, StoreError> {
+        let Self { files, keys, .. } = self;
+        let reserve = Reserve::at(files.reserve());
+        let try_open = |key: &StoreKey| {
+            with_room(&reserve, || KeyedConnection::try_open(&files.database(), key, Creation::Forbidden))
+        };
+        let current = sidecar.current_key(keys)?;
+        if let Some(key) = &current
+            && let Some(database) = try_open(key)?
+        {
+            return self.take_into_use(lock, key, database, sidecar);
+        }
+        let (Some(next), Some(key)) = (&sidecar.next, sidecar.next_key(keys)?) else {
+            // Where the store was being given another key, that may be the one it has.
+            return Err(if sidecar.next.is_some() { StoreError::WrongKey } else { StoreError::Corrupt });
+        };
+        match try_open(&key)? {
+            Some(database) => {
+                rekey::finish(files, sidecar, next, &key, keys)?;
+                self.take_into_use(lock, &key, database, &sidecar.under(next, &key))
+            }
+            None if current.is_some() => Err(StoreError::Corrupt),
+            None => Err(StoreError::WrongKey),
+        }
+    }
+
+    fn open_unnamed(self, lock: StoreLock) -> Result<Opened, StoreError> {
+        let Self { files, keys, migrations } = self;
+        let key = keys.load_without_id()?.ok_or(StoreError::SidecarUnreadable)?;
+        let database = KeyedConnection::try_open(&files.database(), &key, Creation::Forbidden)?;
+        let database = database.ok_or(StoreError::WrongKey)?;
+        let sidecar = Sidecar::new(database.store_id_under(migrations)?, Progress::Ready, &key);
+        sidecar.write(files)?;
+        self.take_into_use(lock, &key, database, &sidecar)
+    }
+
+    fn take_into_use(
+        self,
+        lock: StoreLock,
+        key: &StoreKey,
+        database: KeyedConnection,
+        sidecar: &Sidecar,
+    ) -> Result<Opened, StoreError> {
+        let (files, store_id) = (self.files, sidecar.store_id);
+        if database.store_id_under(self.migrations)? != store_id {
+            return Err(StoreError::MixedFiles);
+        }
+        let held = (Reserve::at(files.reserve()), lock);
+        let connections =
+            Connections::establish(&files.database(), database, key.clone(), held, self.migrations)?;
+        let created = sidecar.progress == Progress::Creating;
+        if created {
+            sidecar.ready().write(files)?;
+        }
+        Ok(Opened { connections, store_id, created })
+    }
 }
 
 /// A key that cannot be read back must not encrypt anything.
@@ -186,65 +262,6 @@ pub(crate) fn keep(keys: &dyn KeyProvider, store_id: StoreId, key: &StoreKey) ->
     keys.save(store_id, key)?;
     let read_back = keys.load(store_id)?.ok_or(StoreError::KeyMissing)?;
     if read_back.expose() == key.expose() { Ok(()) } else { Err(StoreError::KeyUnusable) }
-}
-
-fn open_named(
-    files: &StoreFiles,
-    lock: StoreLock,
-    keys: &dyn KeyProvider,
-    sidecar: &Sidecar,
-) -> Result<Opened, StoreError> {
-    let reserve = Reserve::at(files.reserve());
-    let try_open = |key: &StoreKey| {
-        with_room(&reserve, || KeyedConnection::try_open(&files.database(), key, Creation::Forbidden))
-    };
-    let current = sidecar.current_key(keys)?;
-    if let Some(key) = &current
-        && let Some(database) = try_open(key)?
-    {
-        return take_into_use(files, lock, key, database, sidecar);
-    }
-    let (Some(next), Some(key)) = (&sidecar.next, sidecar.next_key(keys)?) else {
-        // Where the store was being given another key, that may be the one it has.
-        return Err(if sidecar.next.is_some() { StoreError::WrongKey } else { StoreError::Corrupt });
-    };
-    match try_open(&key)? {
-        Some(database) => {
-            rekey::finish(files, sidecar, next, &key, keys)?;
-            take_into_use(files, lock, &key, database, &sidecar.under(next, &key))
-        }
-        None if current.is_some() => Err(StoreError::Corrupt),
-        None => Err(StoreError::WrongKey),
-    }
-}
-
-fn open_unnamed(files: &StoreFiles, lock: StoreLock, keys: &dyn KeyProvider) -> Result<Opened, StoreError> {
-    let key = keys.load_without_id()?.ok_or(StoreError::SidecarUnreadable)?;
-    let database = KeyedConnection::try_open(&files.database(), &key, Creation::Forbidden)?;
-    let database = database.ok_or(StoreError::WrongKey)?;
-    let sidecar = Sidecar::new(database.store_id()?, Progress::Ready, &key);
-    sidecar.write(files)?;
-    take_into_use(files, lock, &key, database, &sidecar)
-}
-
-fn take_into_use(
-    files: &StoreFiles,
-    lock: StoreLock,
-    key: &StoreKey,
-    database: KeyedConnection,
-    sidecar: &Sidecar,
-) -> Result<Opened, StoreError> {
-    let store_id = sidecar.store_id;
-    if database.store_id()? != store_id {
-        return Err(StoreError::MixedFiles);
-    }
-    let connections =
-        Connections::establish(&files.database(), database, key.clone(), Reserve::at(files.reserve()), lock)?;
-    let created = sidecar.progress == Progress::Creating;
-    if created {
-        sidecar.ready().write(files)?;
-    }
-    Ok(Opened { connections, store_id, created })
 }
 
 pub(crate) fn random_store_id() -> Result<StoreId, StoreError> {

@@ -16,7 +16,7 @@ use crate::files::StoreFiles;
 use crate::{KeyProvider, StoreError, StoreKey};
 
 /// Format of the sidecar this library writes, and the newest it reads.
-const SIDECAR_FORMAT: i64 = 1;
+pub const SIDECAR_FORMAT: i64 = 1;
 
 /// Greatest size of a sidecar; ours take about 150 bytes.
 const SIDECAR_BYTES_MAX: u64 = 4096;

@@ -314,6 +314,14 @@ impl Store {
         self.connections.read(document::without_row)
     }
 
+    /// Names of the fields a record holds that the schema does not have, or has as another kind: nothing shows them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn fields_without_schema(&self, record: RecordId) -> Result<BTreeSet<String>, StoreError> {
+        self.connections.read(|connection| query::fields_without_schema(connection, &self.schema, record))
+    }
+
     /// Number of changes in quarantine, by record: nothing shows what they hold.
     ///
     /// # Errors

@@ -61,7 +61,9 @@ impl Outbox {
         let mut renamed = BTreeMap::new();
         let mut replaced = Vec::new();
         for entry in again {
-            let mut change_set = ChangeSet { at: clock::now(), ..entry.change_set.clone() };
+            // It is checked under the schema of today, so that is what it is made under now.
+            let schema_version = self.client.schema().version;
+            let mut change_set = ChangeSet { at: clock::now(), schema_version, ..entry.change_set.clone() };
             change_set.id = clock::new_change_set();
             renamed.insert(entry.change_set.id, change_set.id);
             for earlier in &mut change_set.after {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use haversack_core::id_map::{merge_heads, rewrite_document};
 use haversack_core::{
-    AdmissionRefusal, Author, Document, DocumentRefusal, Evaluated, Row, Write, admit, project,
+    AdmissionRefusal, Author, Authored, Document, DocumentRefusal, Evaluated, Row, Write, admit, project,
 };
 use haversack_protocol::limits::{AFTER_MAX, CHANGE_BYTES_MAX, DEPS_MAX, PARTS_PER_CHANGE_SET_MAX};
 use haversack_protocol::{
@@ -111,6 +111,7 @@ pub(super) struct Touched<'a> {
     server_id: Option<ServerId>,
     document: Document,
     saved: Vec<u8>,
+    zeros: Vec<Authored>,
     before: Option<Row>,
     after: Row,
     pub(super) writes: Vec<Write>,
@@ -137,6 +138,10 @@ impl<'a> Deciding<'a, '_> {
     }
 
     fn accept(&self, loaded: &mut Loaded) -> Result<Acceptance, Stop> {
+        // Not judged by a schema it was not made for: it waits until the server has that.
+        if self.set.schema_version > self.law.schema.version {
+            return Err(Stop::Hint(self.hint(Code::Upgrade, None)));
+        }
         self.check_limits()?;
         self.check_after()?;
         let mut touched = Vec::new();
@@ -216,7 +221,7 @@ impl<'a> Deciding<'a, '_> {
             (None, None) => return Err(self.blocked_or_held(part.record, vec![])),
             (None, Some(known)) => &known.collection,
         };
-        let collection = self.law.schema.collection(name).ok_or(Code::Schema)?;
+        let collection = self.law.schema.collection(name).ok_or_else(|| unknown_collection(name))?;
         if known.is_some_and(|known| known.epoch != part.epoch) {
             return Err(Stop::Hint(self.hint(Code::Epoch, Some(part.record))));
         }
@@ -249,6 +254,7 @@ impl<'a> Deciding<'a, '_> {
             after,
             document: admitted.document,
             saved: admitted.saved,
+            zeros: admitted.zeros,
             writes: admitted.writes,
         }))
     }
@@ -285,7 +291,8 @@ impl<'a> Deciding<'a, '_> {
         Ok((assignments, counters))
     }
 
-    /// Adds what the server authors: rewrites of temporary ids, and a merge when there are too many heads.
+    /// Adds what the server authors: zeros of counters, which the part stands on already, rewrites of temporary ids, and a
+    /// merge when there are too many heads.
     fn complete(
         &self,
         mut touched: Touched<'_>,
@@ -301,16 +308,17 @@ impl<'a> Deciding<'a, '_> {
                 Some(names.1)
             })
         };
-        let mut authored = rewrite_document(&mut touched.document, touched.collection, &resolve)?;
+        let rewrites = rewrite_document(&mut touched.document, touched.collection, &resolve)?;
         if let Some(refusal) = failure.take() {
             return Err(refusal.into());
         }
-        authored.extend(merge_heads(&mut touched.document)?);
-        if !authored.is_empty() {
+        let merge = merge_heads(&mut touched.document)?;
+        if !rewrites.is_empty() || merge.is_some() {
             touched.saved = touched.document.save_checked()?;
             touched.after = project(&touched.document, touched.collection);
         }
-        server_changes.extend(authored.into_iter().map(|change| ServerChange {
+        let authored = touched.zeros.into_iter().chain(rewrites).chain(merge);
+        server_changes.extend(authored.map(|change| ServerChange {
             record: touched.id,
             epoch: touched.epoch,
             change: change.bytes,
@@ -364,6 +372,10 @@ impl Acceptance {
             self.parts.len() + self.server_changes.len() + self.assignments.len() + self.shadowed.len();
         parts.chain(server).sum::<usize>() + (entries + 1) * ROW_ENTRY_BYTES
     }
+}
+
+fn unknown_collection(name: &str) -> Stop {
+    Stop::Reject(Rejection::of(Code::Schema).within(name).because("schema.unknown_collection"))
 }
 
 fn log_part(part: &PushedPart) -> LogPart {

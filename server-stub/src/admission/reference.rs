@@ -45,11 +45,13 @@ impl Deciding<'_, '_> {
         if found.is_some() && found.as_ref() == target {
             return Ok(());
         }
-        if let (None, Reference::Record(record)) = (found, reference)
+        if let (None, Reference::Record(record)) = (&found, reference)
             && let Some(by) = self.failed.on(*record)
         {
             return Err(Stop::Hint(Hint { by: Some(by), ..self.hint(Code::Blocked, Some(*record)) }));
         }
-        Err(Stop::Reject(Rejection::of(Code::ReferenceRejected).at(&from.collection_name, field)))
+        let reason = if found.is_some() { "reference.collection" } else { "reference.unknown" };
+        let rejection = Rejection::of(Code::ReferenceRejected).at(&from.collection_name, field);
+        Err(Stop::Reject(rejection.because(reason)))
     }
 }

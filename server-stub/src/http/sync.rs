@@ -78,12 +78,6 @@ fn open(service: &Service, bearer: Bearer, request: SyncRequest) -> Result<Opene
     if request.push.len() > CHANGE_SETS_PER_PUSH_MAX || request.withdraw.len() > CHANGE_SETS_PER_PUSH_MAX {
         return Err(Problem::new(Code::Limit, "too many change sets in one push"));
     }
-    if request.push.iter().any(|set| set.schema_version > ours) {
-        return Err(Problem::new(
-            Code::Upgrade,
-            "a change set was made under a newer schema than the server's",
-        ));
-    }
     let after = service.readers.read(|reader| {
         if reader.principal_of(request.device)?.as_ref() != Some(&bearer.principal) {
             return Err(Problem::new(Code::DeviceRevoked, "the device is not one of this principal"));

@@ -2,13 +2,15 @@
 //!
 //! Holds all SQL of the server. Written by one thread in one transaction per group of pushes, read by others beside it.
 
+mod prepare;
 mod probe;
 mod read;
 mod sqlite;
 mod write;
 
+pub(crate) use prepare::prepare;
 pub(crate) use probe::{Probe, probe};
 pub(crate) use read::{Reader, Readers, StoredRow};
-pub use sqlite::StoreRefusal;
+pub use sqlite::{DATABASE_FORMAT, StoreRefusal};
 pub(crate) use sqlite::{Identity, open, open_read_only};
 pub(crate) use write::{Committed, PushTransaction, StoredRecord, StoredVerdict, Verdict};

@@ -1,5 +1,8 @@
 //! Opening the database: one writer in WAL mode with full synchronisation, so that an acknowledgement is durable.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,8 +14,10 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 /// How long a connection waits for another's lock.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
-/// Migrations in order; `user_version` counts those applied.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_create_log.sql")];
+/// Migrations in order; `user_version` counts those applied. A released one is frozen.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_create_log.sql")];
+/// Format of the database this server writes, and the newest it reads.
+pub const DATABASE_FORMAT: i64 = MIGRATIONS.len() as i64;
 const FIRST_LOG_EPOCH: u32 = 1;
 const CURSOR_KEY_BYTES: usize = 32;
 
@@ -23,8 +28,8 @@ pub enum StoreRefusal {
     /// SQLite refused.
     #[error("the database refused: {0}")]
     Sqlite(#[from] rusqlite::Error),
-    /// Written by a newer build.
-    #[error("the database is of version {0}, newer than this server")]
+    /// Written by a newer build. Nothing was changed.
+    #[error("the database is of format {0}, newer than this server's {DATABASE_FORMAT}; it was not touched")]
     Newer(i64),
     /// Belongs to another tenant.
     #[error("the database belongs to another tenant")]
@@ -75,15 +80,28 @@ fn settle(connection: &Connection) -> Result<(), StoreRefusal> {
 /// # Errors
 /// [`StoreRefusal`].
 pub(crate) fn open(path: &Path, tenant: &TenantId) -> Result<(Connection, Identity), StoreRefusal> {
+    open_under(path, tenant, MIGRATIONS)
+}
+
+/// Opens the database where these are the migrations known.
+fn open_under(
+    path: &Path,
+    tenant: &TenantId,
+    migrations: &[&str],
+) -> Result<(Connection, Identity), StoreRefusal> {
     let mut connection = Connection::open(path)?;
+    // Until the format is known to be ours nothing is written, not even the log moved into the database.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     settle(&connection)?;
+    applied(&connection, migrations)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     let journal: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     connection.execute_batch("PRAGMA synchronous = FULL;")?;
     let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
     if !journal.eq_ignore_ascii_case("wal") || synchronous < 2 {
         return Err(StoreRefusal::NotDurable);
     }
-    migrate(&mut connection)?;
+    migrate(&mut connection, migrations)?;
     let identity = identify(&mut connection, tenant)?;
     Ok((connection, identity))
 }
@@ -95,22 +113,32 @@ pub(crate) fn open(path: &Path, tenant: &TenantId) -> Result<(Connection, Identi
 pub(crate) fn open_read_only(path: &Path) -> Result<Connection, StoreRefusal> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     settle(&connection)?;
+    applied(&connection, MIGRATIONS)?;
     connection.execute_batch("PRAGMA query_only = ON;")?;
     Ok(connection)
 }
 
-fn migrate(connection: &mut Connection) -> Result<(), StoreRefusal> {
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let applied = usize::try_from(version)
-        .ok()
-        .filter(|applied| *applied <= MIGRATIONS.len())
-        .ok_or(StoreRefusal::Newer(version))?;
-    for migration in &MIGRATIONS[applied..] {
+/// How many migrations the database has seen.
+///
+/// # Errors
+/// [`StoreRefusal::Newer`] when it has seen others than these.
+fn applied(connection: &Connection, migrations: &[&str]) -> Result<usize, StoreRefusal> {
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let applied = usize::try_from(version).ok().filter(|applied| *applied <= migrations.len());
+    applied.ok_or(StoreRefusal::Newer(version))
+}
+
+/// Runs the migrations the database has not seen, one transaction each: a killed one is run again, none twice.
+fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), StoreRefusal> {
+    let mut seen = applied(connection, migrations)?;
+    for migration in &migrations[seen..] {
+        seen += 1;
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "user_version", seen as i64)?;
+        transaction.commit()?;
     }
-    transaction.execute_batch(&format!("PRAGMA user_version = {}", MIGRATIONS.len()))?;
-    Ok(transaction.commit()?)
+    Ok(())
 }
 
 fn identify(connection: &mut Connection, tenant: &TenantId) -> Result<Identity, StoreRefusal> {
@@ -140,31 +168,4 @@ fn identify(connection: &mut Connection, tenant: &TenantId) -> Result<Identity, 
         .ok_or(StoreRefusal::Damaged("cursor key"))?;
     transaction.commit()?;
     Ok(Identity { tenant: tenant.clone(), log_epoch: u32::from_be_bytes(epoch), cursor_key })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_database_keeps_its_identity_and_refuses_another_tenant() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("server.db");
-        let [ours, other] = ["ours", "other"].map(|name| TenantId::new(name).expect("plain"));
-        let (_, first) = open(&path, &ours).expect("created");
-        let (_, again) = open(&path, &ours).expect("opened");
-        assert_eq!(first.cursor_key, again.cursor_key);
-        assert!(matches!(open(&path, &other), Err(StoreRefusal::OtherTenant)));
-    }
-
-    #[test]
-    fn a_database_of_a_newer_build_is_left_alone() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("server.db");
-        let tenant = TenantId::new("ours").expect("plain");
-        drop(open(&path, &tenant).expect("created"));
-        let raw = Connection::open(&path).expect("opened");
-        raw.execute_batch("PRAGMA user_version = 9").expect("set");
-        assert!(matches!(open(&path, &tenant), Err(StoreRefusal::Newer(9))));
-    }
 }

@@ -5,7 +5,9 @@ use haversack_protocol::{
     Code, Cursor, DeviceId, FrameKind, MEDIA_TYPE, PrincipalId, ProtocolRange, Role, encode_frame,
 };
 
-use crate::support::{TENANT, TestServer, create, raw, request, text};
+use haversack_core::Intent;
+
+use crate::support::{Reply, TENANT, TestServer, create, edit, raw, request, text};
 
 fn sync_path() -> String {
     format!("/v1/t/{TENANT}/sync")
@@ -124,7 +126,7 @@ async fn a_body_over_the_limit_is_refused_whether_it_says_so_or_not() {
 }
 
 #[tokio::test]
-async fn too_many_change_sets_or_a_newer_schema_or_protocol_refuse_the_request() {
+async fn too_many_change_sets_or_a_newer_protocol_refuse_the_request() {
     let server = TestServer::start().await;
     let address = server.address();
     let mut phone = server.phone("ola", Role::Mentor).await;
@@ -132,14 +134,29 @@ async fn too_many_change_sets_or_a_newer_schema_or_protocol_refuse_the_request()
     let one = phone.freeze(&sets);
     let many = phone.sync_request(vec![one[0].clone(); 257]);
     assert_eq!(phone.send(address, &many).await.problem(), (413, Code::Limit));
-    let mut newer = one;
-    newer[0].schema_version = 4;
-    let body = phone.sync_request(newer);
-    assert_eq!(phone.send(address, &body).await.problem(), (426, Code::Upgrade));
     let mut body = phone.sync_request(vec![]);
     body.protocol = ProtocolRange { min: 7, max: 9 };
     assert_eq!(phone.send(address, &body).await.problem(), (426, Code::Upgrade));
     assert_eq!(server.prove().records, 0);
+}
+
+#[tokio::test]
+async fn a_change_set_of_a_newer_schema_waits_undecided_and_takes_only_what_stands_on_it_along() {
+    let server = TestServer::start().await;
+    let address = server.address();
+    let mut phone = server.phone("ola", Role::Mentor).await;
+    let (record, creation) = create("team", &[("name", text("nord"))]);
+    let rename = Intent::Set { field: "name".into(), value: text("sør") };
+    let sets = [creation, edit("team", record, vec![rename]), create("team", &[("name", text("øst"))]).1];
+    let mut push = phone.freeze(&sets);
+    push[0].schema_version = 4;
+    let reply = Reply::read(&phone.send(address, &phone.sync_request(push)).await);
+    assert_eq!(reply.hint(sets[0].id).code, Code::Upgrade);
+    let behind = reply.hint(sets[1].id);
+    assert_eq!((behind.code, behind.by), (Code::Blocked, Some(sets[0].id)));
+    assert!(reply.is_accepted(sets[2].id), "what is beside it is decided");
+    let proof = server.prove();
+    assert_eq!((proof.records, proof.rejected), (1, 0), "nothing of it is stored");
 }
 
 #[tokio::test]

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use haversack::{
-    Changes, Config, Error, Haversack, HostKey, OutboxEntry, PrincipalId, RecordId, Row, ServerAddress,
-    StoreKey, StoredRecord, SyncReport, TenantId, Token, TokenFuture, TokenProvider, TokenRefusal,
+    Changes, Config, Error, Haversack, HostKey, OutboxEntry, PrincipalId, RecordId, Row, Schema,
+    ServerAddress, StoreKey, StoredRecord, SyncReport, TenantId, Token, TokenFuture, TokenProvider,
+    TokenRefusal,
 };
 
 use super::shape::{NORTH, schema};
@@ -68,23 +69,29 @@ pub struct Device {
     principal: String,
     token: String,
     wants_live: bool,
+    schema: Schema,
 }
 
 impl Device {
     /// A device that talks to the server only when its story says so.
     pub(super) async fn new(principal: &str, token: String) -> Self {
-        Self::made(principal, token, false).await
+        Self::under(principal, token, schema()).await
     }
 
     pub(super) async fn listening(principal: &str, token: String) -> Self {
-        Self::made(principal, token, true).await
+        Self::made(principal, token, schema(), true).await
     }
 
-    async fn made(principal: &str, token: String, wants_live: bool) -> Self {
+    pub(super) async fn under(principal: &str, token: String, schema: Schema) -> Self {
+        Self::made(principal, token, schema, false).await
+    }
+
+    async fn made(principal: &str, token: String, schema: Schema, wants_live: bool) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let key = StoreKey::from_bytes([7; 32]);
-        let store = open(&folder, &key, wants_live).await.expect("a new store");
-        Self { store, folder: Some(folder), key, principal: principal.to_owned(), token, wants_live }
+        let store = open(&folder, &key, &schema, wants_live).await.expect("a new store");
+        let principal = principal.to_owned();
+        Self { store, folder: Some(folder), key, principal, token, wants_live, schema }
     }
 
     /// Opens the store of the same folder once more, without closing it.
@@ -92,7 +99,8 @@ impl Device {
     /// # Errors
     /// The library's.
     pub async fn open_again(&self) -> Result<Haversack, Error> {
-        open(self.folder.as_ref().expect("there until the end"), &self.key, self.wants_live).await
+        let folder = self.folder.as_ref().expect("there until the end");
+        open(folder, &self.key, &self.schema, self.wants_live).await
     }
 
     /// Closes the store and opens it again.
@@ -100,6 +108,13 @@ impl Device {
         self.store.clone().close().await.expect("closed");
         let store = self.open_again().await.expect("the store is still there");
         Self { store, ..self }
+    }
+
+    /// Closes the store and opens it under another schema, as after an update of the app.
+    pub async fn turn_to(&mut self, schema: &Schema) {
+        self.store.clone().close().await.expect("closed");
+        self.schema = schema.clone();
+        self.store = self.open_again().await.expect("the store is still there");
     }
 
     /// The owner's token.
@@ -173,8 +188,13 @@ impl Device {
     }
 }
 
-async fn open(folder: &tempfile::TempDir, key: &StoreKey, wants_live: bool) -> Result<Haversack, Error> {
+async fn open(
+    folder: &tempfile::TempDir,
+    key: &StoreKey,
+    schema: &Schema,
+    wants_live: bool,
+) -> Result<Haversack, Error> {
     let keys = Arc::new(HostKey::new(key.clone()));
-    let config = Config::new(folder.path(), schema(), keys);
+    let config = Config::new(folder.path(), schema.clone(), keys);
     Haversack::open(if wants_live { config } else { config.without_live_connection() }).await
 }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod arbitrary;
+mod courier;
 mod device;
 mod flood;
 mod gate;
@@ -11,6 +12,7 @@ mod world;
 
 pub use answer::{Answer, empty_reply};
 pub use arbitrary::{Move, Way, changes_of};
+pub use courier::Courier;
 pub use device::{Device, Tokens, eventually};
 pub use gate::{Gate, Seen, Step};
 pub use http::plain_http;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use haversack::{PrincipalId, Role, TenantId};
+use haversack::{PrincipalId, Role, Schema, TenantId};
 use haversack_core::Rules;
 use haversack_server::{
     LiveSettings, RunningServer, ServerConfig, StateProof, issue_token, prove_state, start,
@@ -18,6 +18,8 @@ pub struct World {
     folder: tempfile::TempDir,
     running: Option<RunningServer>,
     live: LiveSettings,
+    schema: Schema,
+    rules: String,
 }
 
 impl World {
@@ -28,11 +30,40 @@ impl World {
 
     /// Starts a server with these bounds of live connections.
     pub async fn start_with(live: LiveSettings) -> Self {
+        Self::made(None, live, schema(), RULES).await
+    }
+
+    /// Starts a server without any record, under this schema and these rules.
+    pub async fn start_under(schema: Schema, rules: &str) -> Self {
+        Self::made(None, LiveSettings::default(), schema, rules).await
+    }
+
+    /// Starts a server over these bytes of a database.
+    pub async fn start_over(database: &[u8], schema: Schema, rules: &str) -> Self {
+        Self::made(Some(database), LiveSettings::default(), schema, rules).await
+    }
+
+    async fn made(database: Option<&[u8]>, live: LiveSettings, schema: Schema, rules: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut world = Self { folder, running: None, live };
+        let mut world = Self { folder, running: None, live, schema, rules: rules.to_owned() };
+        if let Some(bytes) = database {
+            std::fs::write(world.database(), bytes).expect("written");
+        }
         world.token("operator", Role::Administrator);
         world.resume().await;
         world
+    }
+
+    /// The server's database.
+    pub fn database(&self) -> PathBuf {
+        self.path("server.db")
+    }
+
+    /// Stops the server and starts it under another schema, on another port.
+    pub async fn turn_to(&mut self, schema: Schema) {
+        self.stop().await;
+        self.schema = schema;
+        self.resume().await;
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -43,10 +74,10 @@ impl World {
     pub async fn resume(&mut self) {
         let config = ServerConfig {
             listen: "127.0.0.1:0".parse().expect("an address"),
-            database: self.path("server.db"),
+            database: self.database(),
             tenant: TenantId::new(NORTH).expect("plain"),
-            rules: Rules::from_json(RULES, &schema()).expect("sound rules"),
-            schema: schema(),
+            rules: Rules::from_json(&self.rules, &self.schema).expect("sound rules"),
+            schema: self.schema.clone(),
             tokens: self.path("tokens.jsonl"),
             live: self.live,
             metrics: None,
@@ -91,6 +122,16 @@ impl World {
         Gate::before(self.address()).await
     }
 
+    /// A device of a mentor under a schema of its own, connected to nothing.
+    pub async fn mentor_under(&self, principal: &str, schema: &Schema) -> Device {
+        Device::under(principal, self.token(principal, Role::Mentor), schema.clone()).await
+    }
+
+    /// A device of a coordinator under a schema of its own, connected to nothing.
+    pub async fn coordinator_under(&self, principal: &str, schema: &Schema) -> Device {
+        Device::under(principal, self.token(principal, Role::Coordinator), schema.clone()).await
+    }
+
     /// A device of a mentor, with a store and a token, connected to nothing.
     pub async fn mentor(&self, principal: &str) -> Device {
         Device::new(principal, self.token(principal, Role::Mentor)).await
@@ -108,7 +149,7 @@ impl World {
 
     /// What the server's state comes down to.
     pub fn prove(&self) -> StateProof {
-        prove_state(&self.path("server.db"), &schema()).expect("provable")
+        prove_state(&self.database(), &self.schema).expect("provable")
     }
 
     /// Asserts that the server and these devices hold the same, by rows and by documents.

@@ -67,7 +67,15 @@ struct Counts {
     outbox: u64,
     sensitive_hidden: u64,
     without_schema: u64,
+    fields_without_schema: u64,
     quarantined: u64,
+}
+
+impl Counts {
+    fn is_complete(self) -> bool {
+        let of_records = self.without_schema + self.fields_without_schema;
+        self.sensitive_hidden + of_records + self.quarantined == 0
+    }
 }
 
 /// Exports records.
@@ -159,6 +167,10 @@ impl Export<'_> {
         line["kind"] = "record".into();
         line["conflicts"] = conflicts.iter().map(|one| conflicts::to_json(shown, found, one)).collect();
         line["sensitive_hidden"] = json!(hidden);
+        let record = found.record;
+        let unread = store.with_store(move |store| store.fields_without_schema(record)).await?;
+        self.counts.fields_without_schema += unread.len() as u64;
+        line["fields_without_schema"] = json!(unread);
         if self.with_history {
             let history = store.record_history(found.record).await?;
             line["history"] = history.iter().map(|entry| shown.write_json(found, entry)).collect();
@@ -213,8 +225,9 @@ fn counts_json(counts: Counts) -> Json {
         "outbox": counts.outbox,
         "sensitive_hidden": counts.sensitive_hidden,
         "records_without_schema": counts.without_schema,
+        "fields_without_schema": counts.fields_without_schema,
         "changes_quarantined": counts.quarantined,
-        "is_complete": counts.sensitive_hidden + counts.without_schema + counts.quarantined == 0,
+        "is_complete": counts.is_complete(),
     })
 }
 
@@ -241,6 +254,10 @@ fn tell(session: &Session, arguments: &ExportArguments, counts: Counts) -> Resul
     if counts.without_schema > 0 {
         let count = counts.without_schema;
         missing.push(format!("{count} records are of collections this schema does not have"));
+    }
+    if counts.fields_without_schema > 0 {
+        let count = counts.fields_without_schema;
+        missing.push(format!("{count} fields of records are none this schema has; update the schema"));
     }
     if counts.quarantined > 0 {
         missing

@@ -51,6 +51,29 @@ fn an_export_holds_every_record_and_says_what_is_kept_back() {
 }
 
 #[test]
+fn an_export_names_fields_the_schema_does_not_have_and_is_not_complete() {
+    let place = Place::new();
+    let serving = place.serve();
+    place.create("kari", &["contact", "name=Kari", "minutes=45"]);
+    place.sync(&serving, &["kari"]);
+    place.create("kari", &["contact", "name=Ola", "minutes=46"]);
+    let whole = place.lines("kari", &["export"]);
+    assert_eq!(whole.last().expect("a line")["is_complete"], true);
+    let schema = fs::read_to_string(place.path("schema.json")).expect("there");
+    let smaller = schema.replace("\"minutes\":", "\"hours\":").replace("\"version\": 1", "\"version\": 2");
+    place.write("schema.json", &smaller);
+    let output = place.run("kari", &["export"]);
+    let told = lines(&text(&output.stdout));
+    for record in of_kind(&told, "record") {
+        assert_eq!(record["fields_without_schema"], serde_json::json!(["minutes"]));
+        assert_eq!(record["fields"]["minutes"], Json::Null);
+    }
+    let end = told.last().expect("a line");
+    assert_eq!((&end["fields_without_schema"], &end["is_complete"]), (&2.into(), &false.into()));
+    assert!(text(&output.stderr).contains("2 fields of records"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn a_subject_s_export_holds_all_that_refers_to_it_with_refused_edits_and_nobody_else() {
     let place = Place::new();
     let serving = place.serve();

@@ -17,8 +17,9 @@ use haversack_protocol::{
 
 use super::gate::{ChunkHeader, inspect};
 use crate::override_mark::Mark;
+use crate::reason;
 use crate::record::document::{contained, hash_in, hash_out};
-use crate::record::{Document, DocumentRefusal, Key, Value, check_value};
+use crate::record::{Authored, Document, DocumentRefusal, Key, Value, check_value};
 
 #[cfg(test)]
 mod tests;
@@ -97,6 +98,8 @@ pub struct Admitted {
     pub saved: Vec<u8>,
     /// Hash of the change.
     pub hash: ChangeHash,
+    /// Zeros that were added for it, of counters the record was created without; they go before it.
+    pub zeros: Vec<Authored>,
     /// What it does.
     pub writes: Vec<Write>,
 }
@@ -131,6 +134,11 @@ fn at(code: Code, collection: &str, field: &str) -> AdmissionRefusal {
     AdmissionRefusal::Rejected(Rejection::of(code).at(collection, field))
 }
 
+/// The schema refuses it, and why.
+fn unfit(collection: &str, field: &str, reason: &str) -> AdmissionRefusal {
+    AdmissionRefusal::Rejected(Rejection::of(Code::Schema).at(collection, field).because(reason))
+}
+
 /// Admits one part against the record as it stands (`None`: the record does not exist).
 ///
 /// # Errors
@@ -143,6 +151,11 @@ pub fn admit(
     author: Author<'_>,
 ) -> Result<Admitted, AdmissionRefusal> {
     let header = inspect(&part.change).map_err(|_| Code::Malformed)?;
+    let with_zeros = add_zeros(before, part, &header, collection)?;
+    let (before, zeros) = match &with_zeros {
+        Some((completed, zeros)) => (Some(completed), zeros.clone()),
+        None => (before, vec![]),
+    };
     check_identity(before, part, &header, author)?;
     let change = parse(&part.change)?;
     let reader =
@@ -158,7 +171,26 @@ pub fn admit(
         Some(before) => run_again(before, change, &expanded)?,
     };
     let saved = document.save_checked()?;
-    Ok(Admitted { document, saved, hash: header.hash, writes })
+    Ok(Admitted { document, saved, hash: header.hash, zeros, writes })
+}
+
+/// The record with the zeros the change stands on, where the schema has counters the record was created without. `None`
+/// where it stands on none.
+fn add_zeros(
+    before: Option<&Document>,
+    part: &PushedPart,
+    header: &ChunkHeader,
+    collection: &CollectionSchema,
+) -> Result<Option<(Document, Vec<Authored>)>, DocumentRefusal> {
+    let Some(before) = before else { return Ok(None) };
+    let missing = before.missing(&header.deps);
+    let mut counters = collection.fields.iter().filter(|(_, field)| field.kind == FieldKind::Counter);
+    if missing.is_empty() || !counters.any(|(name, _)| before.lacks_counter(name)) {
+        return Ok(None);
+    }
+    let mut completed = before.clone();
+    let zeros = completed.add_zeros_under(&part.change, &missing)?;
+    Ok((!zeros.is_empty()).then_some((completed, zeros)))
 }
 
 fn parse(bytes: &[u8]) -> Result<Change, DocumentRefusal> {
@@ -243,7 +275,7 @@ impl OpReader<'_> {
         }
         // A register is never left deleted: that would empty it past every rule about clearing.
         match registers.into_iter().find(|(_, ends_put)| !ends_put) {
-            Some((field, _)) => Err(at(Code::Schema, self.collection_name, field)),
+            Some((field, _)) => Err(unfit(self.collection_name, field, reason::REQUIRED)),
             None if self.creates && !is_versioned => Err(Code::Malformed.into()),
             None => Ok(writes),
         }
@@ -274,69 +306,72 @@ impl OpReader<'_> {
 
     /// A register is cleared by a Null; a delete only ever precedes the put of the same value, and replay sees both.
     fn read_register(&self, name: &str, action: &OpType) -> Result<Option<Write>, AdmissionRefusal> {
-        let refuse = || at(Code::Schema, self.collection_name, name);
-        let field =
-            self.collection.field(name).filter(|field| field.kind.is_register()).ok_or_else(refuse)?;
+        let refuse = |reason| unfit(self.collection_name, name, reason);
+        let field = self.field(name, FieldKind::is_register)?;
         self.may_write(name, Some(field))?;
         match action {
             OpType::Delete => Ok(None),
             OpType::Put(ScalarValue::Null) if !field.required => {
                 Ok(Some(Write::Register { field: name.to_owned(), value: None }))
             }
+            OpType::Put(ScalarValue::Null) => Err(refuse(reason::REQUIRED)),
             OpType::Put(scalar) => {
-                let value = Value::from_scalar(field.kind, scalar).ok_or_else(refuse)?;
-                check_value(field, &value).map_err(|_| refuse())?;
+                let value = Value::from_scalar(field.kind, scalar).ok_or_else(|| refuse(reason::KIND))?;
+                check_value(field, &value).map_err(|source| refuse(reason::of_value(&source)))?;
                 Ok(Some(Write::Register { field: name.to_owned(), value: Some(value) }))
             }
-            _ => Err(refuse()),
+            _ => Err(refuse(reason::KIND)),
         }
     }
 
     fn read_counter(&self, name: &str, action: &OpType) -> Result<Option<Write>, AdmissionRefusal> {
-        let refuse = || at(Code::Schema, self.collection_name, name);
-        let field = self.collection.field(name).filter(|field| field.kind == FieldKind::Counter);
-        let field = field.ok_or_else(refuse)?;
+        let field = self.field(name, |kind| kind == FieldKind::Counter)?;
         match action {
             OpType::Put(ScalarValue::Counter(zero)) if self.creates && i64::from(zero) == 0 => Ok(None),
             OpType::Increment(by) if by.unsigned_abs() <= COUNTER_STEP_MAX.unsigned_abs() => {
                 self.may_write(name, Some(field))?;
                 Ok(Some(Write::Step { field: name.to_owned(), by: *by }))
             }
-            _ => Err(refuse()),
+            _ => Err(unfit(self.collection_name, name, reason::KIND)),
         }
     }
 
     fn read_member(&self, name: &str, element: &str, action: &OpType) -> Result<Write, AdmissionRefusal> {
-        let refuse = || at(Code::Schema, self.collection_name, name);
-        let field =
-            self.collection.field(name).filter(|field| field.kind == FieldKind::Set).ok_or_else(refuse)?;
+        let field = self.field(name, |kind| kind == FieldKind::Set)?;
         self.may_write(name, Some(field))?;
         let is_added = match action {
             OpType::Put(ScalarValue::Bytes(tag)) if tag.len() == 16 => true,
             OpType::Delete => false,
-            _ => return Err(refuse()),
+            _ => return Err(unfit(self.collection_name, name, reason::KIND)),
         };
         Ok(Write::Member { field: name.to_owned(), element: element.to_owned(), is_added })
     }
 
     fn read_mark(&self, name: &str, action: &OpType) -> Result<Option<Write>, AdmissionRefusal> {
-        let refuse = |code| at(code, self.collection_name, name);
-        let field = self.collection.field(name).ok_or_else(|| refuse(Code::Schema))?;
+        let refuse = |reason| unfit(self.collection_name, name, reason);
+        let field = self.field(name, |_| true)?;
         if !self.collection.overrides.contains(&self.author.role) {
-            return Err(refuse(Code::Forbidden));
+            return Err(at(Code::Forbidden, self.collection_name, name));
         }
         match action {
             OpType::Delete => Ok(Some(Write::Mark { field: name.to_owned(), mark: None })),
             OpType::Put(scalar) => {
-                let mark = Mark::from_scalar(scalar).ok_or_else(|| refuse(Code::Schema))?;
-                mark.check(field).map_err(|_| refuse(Code::Schema))?;
+                let mark = Mark::from_scalar(scalar).ok_or_else(|| refuse(reason::KIND))?;
+                mark.check(field).map_err(|source| refuse(reason::of_value(&source)))?;
                 if mark.by != *self.author.principal || mark.role != self.author.role {
-                    return Err(refuse(Code::Identity));
+                    return Err(at(Code::Identity, self.collection_name, name));
                 }
                 Ok(Some(Write::Mark { field: name.to_owned(), mark: Some(mark) }))
             }
-            _ => Err(refuse(Code::Schema)),
+            _ => Err(refuse(reason::KIND)),
         }
+    }
+
+    /// The field, if the collection has it and it is of such a kind.
+    fn field(&self, name: &str, fits: impl Fn(FieldKind) -> bool) -> Result<&FieldSchema, AdmissionRefusal> {
+        let refuse = |reason| unfit(self.collection_name, name, reason);
+        let field = self.collection.field(name).ok_or_else(|| refuse(reason::UNKNOWN_FIELD))?;
+        if fits(field.kind) { Ok(field) } else { Err(refuse(reason::KIND)) }
     }
 
     fn may_write(&self, name: &str, field: Option<&FieldSchema>) -> Result<(), AdmissionRefusal> {
@@ -355,7 +390,7 @@ impl OpReader<'_> {
         };
         let mut required = self.collection.fields.iter().filter(|(_, field)| field.required);
         match required.find(|(name, _)| !is_set(name)) {
-            Some((name, _)) => Err(at(Code::Schema, self.collection_name, name)),
+            Some((name, _)) => Err(unfit(self.collection_name, name, reason::REQUIRED)),
             None => Ok(()),
         }
     }

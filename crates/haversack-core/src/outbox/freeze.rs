@@ -5,11 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use haversack_protocol::{ChangeHash, DeviceId, RecordId, Schema};
+use haversack_protocol::{
+    ChangeHash, Code, CollectionSchema, DeviceId, FieldKind, RecordId, Rejection, Schema,
+};
 
 use super::entry::{Entry, FrozenPart};
+use crate::reason;
 use crate::record::document::device_actor;
-use crate::record::{Document, DocumentRefusal};
+use crate::record::{Document, DocumentRefusal, Part};
 
 /// What the store knows of a record when a batch is leased.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +34,13 @@ pub struct Lane {
 #[non_exhaustive]
 pub enum FreezeRefusal {
     /// The schema no longer has the collection.
-    #[error("record {0} is of a collection the schema does not have")]
-    UnknownCollection(RecordId),
+    #[error("record {record} is of collection {collection:?}, which the schema does not have")]
+    UnknownCollection {
+        /// The record.
+        record: RecordId,
+        /// The collection.
+        collection: String,
+    },
     /// The document refuses it.
     #[error("record {record}: {source}")]
     Document {
@@ -41,6 +49,26 @@ pub enum FreezeRefusal {
         /// Why.
         source: DocumentRefusal,
     },
+}
+
+impl FreezeRefusal {
+    /// What the refused entry keeps of it.
+    pub fn rejection(&self) -> Rejection {
+        match self {
+            Self::UnknownCollection { collection, .. } => {
+                Rejection::of(Code::Schema).within(collection).because(reason::UNKNOWN_COLLECTION)
+            }
+            Self::Document { source: DocumentRefusal::TooLarge, .. } => Rejection::of(Code::Limit),
+            Self::Document { .. } => Rejection::of(Code::Schema).because(reason::NOT_AUTHORED),
+        }
+    }
+}
+
+/// The counters a creating part begins. An entry made under an earlier schema begins those it steps and no other: the
+/// server may not have more yet, and [`Document::zero`] adds what later steps need.
+fn begun<'p>(part: &'p Part, collection: &'p CollectionSchema, is_todays: bool) -> BTreeSet<&'p str> {
+    let known = collection.fields.iter().filter(|(_, field)| is_todays && field.kind == FieldKind::Counter);
+    known.map(|(name, _)| name.as_str()).chain(part.stepped()).collect()
 }
 
 struct OpenLane {
@@ -80,7 +108,7 @@ impl<'a> Freezer<'a> {
         let mut whole = lane.document.unwrap_or_default();
         let mut tip = lane.accepted_tip.filter(|tip| whole.contains(tip));
         for change in &lane.frozen {
-            tip = Some(whole.apply(change).map_err(refuse)?);
+            tip = Some(whole.apply_waiting(change).map_err(refuse)?);
         }
         let open = OpenLane { whole, view: None, tip, epoch: lane.epoch, generation: lane.generation };
         self.lanes.insert(record, open);
@@ -101,16 +129,20 @@ impl<'a> Freezer<'a> {
         for part in &entry.change_set.parts {
             let record = part.record;
             let refuse = |source| FreezeRefusal::Document { record, source };
-            let collection =
-                self.schema.collection(&part.collection).ok_or(FreezeRefusal::UnknownCollection(record))?;
+            let unknown = || FreezeRefusal::UnknownCollection { record, collection: part.collection.clone() };
+            let collection = self.schema.collection(&part.collection).ok_or_else(unknown)?;
             let lane = self.lanes.get_mut(&record).ok_or(refuse(DocumentRefusal::Unreadable))?;
             let base = entry.base.iter().find(|base| base.record == record);
             let seen = base.map(|base| base.heads.as_slice()).unwrap_or_default();
             let mut view = lane.view_at(seen).map_err(refuse)?;
+            if !part.creates {
+                view = lane.with_counters(view, part).map_err(refuse)?;
+            }
             let actor = device_actor(self.device, lane.generation);
             let version = entry.change_set.schema_version;
+            let counters = begun(part, collection, version == self.schema.version);
             let authored =
-                view.author(actor, entry.change_set.id, part, collection, version).map_err(refuse)?;
+                view.author(actor, entry.change_set.id, part, &counters, version).map_err(refuse)?;
             frozen.push(match authored {
                 Some(change) => {
                     lane.whole.apply(&change.bytes).map_err(refuse)?;
@@ -144,5 +176,15 @@ impl OpenLane {
         }
         let base: BTreeSet<_> = seen.iter().copied().chain(self.tip).collect();
         self.whole.at(&base)
+    }
+
+    /// The view with the zeros of the counters the part steps and the record was created without.
+    fn with_counters(&mut self, view: Document, part: &Part) -> Result<Document, DocumentRefusal> {
+        let mut base: BTreeSet<_> = view.heads().into_iter().collect();
+        let known = base.len();
+        for field in part.stepped().filter(|field| view.lacks_counter(field)) {
+            base.insert(self.whole.apply(&self.whole.zero(field)?.bytes)?);
+        }
+        if base.len() == known { Ok(view) } else { self.whole.at(&base) }
     }
 }

@@ -284,6 +284,14 @@ impl ChangeSet {
 }
 
 impl Part {
+    /// Counters the part steps.
+    pub(crate) fn stepped(&self) -> impl Iterator<Item = &str> {
+        self.intents.iter().filter_map(|intent| match intent {
+            Intent::Increment { field, .. } => Some(field.as_str()),
+            _ => None,
+        })
+    }
+
     fn check(&self, collection: &CollectionSchema, role: Role) -> Result<(), EditRefusal> {
         if self.creates && !collection.may_be_written(None, role) {
             return Err(self.forbidden("_v"));

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use automerge::transaction::{CommitOptions, Transactable, Transaction};
 use automerge::{ActorId, Automerge, AutomergeError, Change, ROOT, ReadDoc, ScalarValue};
 use haversack_protocol::limits::RECORD_BYTES_MAX;
-use haversack_protocol::{ChangeHash, ChangeSetId, CollectionSchema, DeviceId, FieldKind};
+use haversack_protocol::{ChangeHash, ChangeSetId, DeviceId};
 
 use super::change_set::{Intent, Part};
 use super::key::Key;
@@ -188,7 +188,8 @@ impl Document {
         Ok(Self { inner })
     }
 
-    /// Authors one change holding a part's intents on the current heads. `None` when nothing changes.
+    /// Authors one change holding a part's intents on the current heads. One that creates the record begins these counters,
+    /// too. `None` when nothing changes.
     ///
     /// # Errors
     /// [`DocumentRefusal::NoCounter`] for a counter the record does not have.
@@ -197,16 +198,14 @@ impl Document {
         actor: ActorId,
         change_set: ChangeSetId,
         part: &Part,
-        collection: &CollectionSchema,
+        counters: &BTreeSet<&str>,
         schema_version: u32,
     ) -> Result<Option<Authored>, DocumentRefusal> {
         self.transact(actor, |tx| {
             if part.creates {
                 tx.put(ROOT, Key::Version.to_string(), i64::from(schema_version))?;
-                for (name, field) in &collection.fields {
-                    if field.kind == FieldKind::Counter {
-                        tx.put(ROOT, Key::Counter(name).to_string(), ScalarValue::counter(0))?;
-                    }
+                for name in counters {
+                    tx.put(ROOT, Key::Counter(name).to_string(), ScalarValue::counter(0))?;
                 }
             }
             part.intents.iter().try_for_each(|intent| write_intent(tx, change_set, intent))

@@ -7,10 +7,11 @@ mod json;
 pub(crate) mod key;
 pub(crate) mod projection;
 mod typed;
+pub(crate) mod zero;
 
 pub use change_set::{ChangeSet, EditRefusal, Intent, Part};
 pub use document::{Authored, Document, DocumentRefusal};
 pub use field::{Reference, Value, ValueRefusal, check_value, value_from_json, value_to_json};
 pub use key::Key;
-pub use projection::{Candidate, Row, RowRefusal, overlay, project};
+pub use projection::{Candidate, Row, RowRefusal, overlay, passed_over, project};
 pub use typed::{TypeRefusal, difference, read_as, written_by};

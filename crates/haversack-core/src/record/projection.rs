@@ -81,9 +81,10 @@ impl Row {
     }
 }
 
-/// Reads a document as a row. Keys of a newer schema are passed over; they stay in the document.
+/// Reads a document as a row. Keys of a newer schema are passed over; they stay in the document. A counter the record was
+/// created without shows as zero.
 pub fn project(document: &Document, collection: &CollectionSchema) -> Row {
-    let mut row = Row::default();
+    let mut row = Row::created(collection, 0);
     for item in document.inner.map_range(ROOT, ..) {
         let value = item.value.clone().into_value();
         let Some(scalar) = value.as_scalar() else { continue };
@@ -112,6 +113,33 @@ pub fn project(document: &Document, collection: &CollectionSchema) -> Row {
         }
     }
     row
+}
+
+/// Names what a document holds and [`project`] passes over: fields the schema does not have or has as another kind, and keys
+/// that are of no kind known here. They stay in the document.
+pub fn passed_over(document: &Document, collection: &CollectionSchema) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for item in document.inner.map_range(ROOT, ..) {
+        let value = item.value.clone().into_value();
+        let kind = |field: &str| collection.field(field).map(|field| field.kind);
+        let passed_over = match (Key::parse(&item.key), value.as_scalar()) {
+            (Some(Key::Version | Key::Deleted), _) => None,
+            (Some(Key::Register(field)), Some(scalar)) => {
+                let is_read = kind(field).is_some_and(|kind| {
+                    kind.is_register() && (scalar.is_null() || Value::from_scalar(kind, scalar).is_some())
+                });
+                (!is_read).then_some(field)
+            }
+            (Some(Key::Counter(field)), _) => (kind(field) != Some(FieldKind::Counter)).then_some(field),
+            (Some(Key::Member(field, _)), _) => (kind(field) != Some(FieldKind::Set)).then_some(field),
+            (Some(Key::Override(field)), _) => {
+                kind(field).is_none_or(|kind| !kind.is_register()).then_some(field)
+            }
+            _ => Some(&*item.key),
+        };
+        names.extend(passed_over.map(str::to_owned));
+    }
+    names
 }
 
 fn read_counter(row: &mut Row, collection: &CollectionSchema, field: &str, scalar: &ScalarValue) {

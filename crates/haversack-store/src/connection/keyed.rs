@@ -12,7 +12,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi};
 use zeroize::Zeroizing;
 
-use super::migration;
+use super::migration::{MIGRATIONS, Migrations};
 use crate::{STORE_KEY_BYTES, StoreError, StoreKey};
 
 /// Bytes of a raw key as SQLCipher takes it: `x'`, two digits a byte, `'`. Any other shape would be taken for a
@@ -100,7 +100,15 @@ impl KeyedConnection {
     /// # Errors
     /// [`StoreError::SchemaTooNew`]; [`StoreError::Corrupt`] when it does not say: no store is published without an id.
     pub(crate) fn store_id(&self) -> Result<StoreId, StoreError> {
-        migration::refuse_newer(&self.0)?;
+        self.store_id_under(MIGRATIONS)
+    }
+
+    /// Reads the same where these are the formats known.
+    ///
+    /// # Errors
+    /// Those of [`KeyedConnection::store_id`].
+    pub(crate) fn store_id_under(&self, migrations: Migrations<'_>) -> Result<StoreId, StoreError> {
+        migrations.refuse_newer(&self.0)?;
         let is_there = self.0.table_exists(None, "meta")?;
         if !is_there {
             return Err(StoreError::Corrupt);

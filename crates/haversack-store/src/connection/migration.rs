@@ -6,36 +6,42 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::StoreError;
 
-/// The steps in order; after step n the database says version n.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_create_store.sql")];
+/// Steps in order; after step n the database says format n. Tests bring lists of their own, to prove the machinery while
+/// there is one format.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Migrations<'m>(pub(crate) &'m [&'m str]);
 
-/// Runs the steps the database has not seen.
-///
-/// # Errors
-/// [`StoreError::SchemaTooNew`] when it has seen steps unknown here; nothing is changed then.
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    migrate_with(connection, MIGRATIONS)
-}
+/// The steps to the format of today.
+pub(crate) const MIGRATIONS: Migrations<'static> =
+    Migrations(&[include_str!("../../migrations/0001_create_store.sql")]);
 
-/// Refuses a database that a newer library made, before anything is written to it.
-///
-/// # Errors
-/// [`StoreError::SchemaTooNew`].
-pub(super) fn refuse_newer(connection: &Connection) -> Result<(), StoreError> {
-    version(connection, MIGRATIONS.len() as i64).map(|_| ())
-}
+/// Format of the store's database that this library writes, and the newest it reads.
+pub const STORE_FORMAT: i64 = MIGRATIONS.0.len() as i64;
 
-fn migrate_with(connection: &mut Connection, migrations: &[&str]) -> Result<(), StoreError> {
-    let known = migrations.len() as i64;
-    let mut seen = version(connection, known)?;
-    for step in &migrations[usize::try_from(seen).map_err(|_| StoreError::Corrupt)?..] {
-        seen += 1;
-        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        tx.execute_batch(step)?;
-        tx.pragma_update(None, "user_version", seen)?;
-        tx.commit()?;
+impl Migrations<'_> {
+    /// Runs the steps the database has not seen.
+    ///
+    /// # Errors
+    /// [`StoreError::SchemaTooNew`] when it has seen steps unknown here; nothing is changed then.
+    pub(super) fn run(self, connection: &mut Connection) -> Result<(), StoreError> {
+        let mut seen = version(connection, self.0.len() as i64)?;
+        for step in &self.0[usize::try_from(seen).map_err(|_| StoreError::Corrupt)?..] {
+            seen += 1;
+            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            tx.execute_batch(step)?;
+            tx.pragma_update(None, "user_version", seen)?;
+            tx.commit()?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Refuses a database that a newer library made, before anything is written to it.
+    ///
+    /// # Errors
+    /// [`StoreError::SchemaTooNew`].
+    pub(super) fn refuse_newer(self, connection: &Connection) -> Result<(), StoreError> {
+        version(connection, self.0.len() as i64).map(|_| ())
+    }
 }
 
 fn version(connection: &Connection, known: i64) -> Result<i64, StoreError> {
@@ -58,9 +64,9 @@ mod tests {
     #[test]
     fn each_step_runs_once() {
         let mut connection = Connection::open_in_memory().unwrap();
-        migrate_with(&mut connection, &[FIRST]).unwrap();
-        migrate_with(&mut connection, &[FIRST, SECOND]).unwrap();
-        migrate_with(&mut connection, &[FIRST, SECOND]).unwrap();
+        Migrations(&[FIRST]).run(&mut connection).unwrap();
+        Migrations(&[FIRST, SECOND]).run(&mut connection).unwrap();
+        Migrations(&[FIRST, SECOND]).run(&mut connection).unwrap();
         let rows: i64 = connection.query_row("SELECT count(*) FROM second", [], |row| row.get(0)).unwrap();
         assert_eq!((tables(&connection), rows), (2, 1));
     }
@@ -68,9 +74,9 @@ mod tests {
     #[test]
     fn a_failing_step_leaves_nothing_and_the_steps_before_it() {
         let mut connection = Connection::open_in_memory().unwrap();
-        assert!(migrate_with(&mut connection, &[FIRST, BROKEN]).is_err());
+        assert!(Migrations(&[FIRST, BROKEN]).run(&mut connection).is_err());
         assert_eq!((tables(&connection), version(&connection, 2).unwrap()), (1, 1));
-        migrate_with(&mut connection, &[FIRST, SECOND]).unwrap();
+        Migrations(&[FIRST, SECOND]).run(&mut connection).unwrap();
         assert_eq!(tables(&connection), 2);
     }
 
@@ -78,7 +84,7 @@ mod tests {
     fn a_newer_schema_is_refused_unchanged() {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.pragma_update(None, "user_version", 3).unwrap();
-        let refusal = migrate_with(&mut connection, &[FIRST, SECOND]);
+        let refusal = Migrations(&[FIRST, SECOND]).run(&mut connection);
         assert!(matches!(refusal, Err(StoreError::SchemaTooNew { found: 3, known: 2 })));
         assert_eq!(tables(&connection), 0);
     }

@@ -343,12 +343,12 @@ fn a_fresh_file_without_an_id_is_not_taken_for_a_store() {
     let path = folder.path().join("fresh.db");
     let fresh = KeyedConnection::open(&path, &key(), Creation::Allowed).unwrap();
     assert!(matches!(fresh.store_id(), Err(StoreError::Corrupt)));
-    furnish(fresh, |_| Ok(())).unwrap();
+    furnish(fresh, MIGRATIONS, |_| Ok(())).unwrap();
     let furnished = KeyedConnection::open(&path, &key(), Creation::Forbidden).unwrap();
     assert!(matches!(furnished.store_id(), Err(StoreError::Corrupt)));
     drop(furnished);
     let named = KeyedConnection::open(&path, &key(), Creation::Forbidden).unwrap();
-    furnish(named, |tx| {
+    furnish(named, MIGRATIONS, |tx| {
         tx.execute("INSERT INTO meta (key, value) VALUES ('store_id', ?1)", [[9u8; 16].as_slice()])?;
         Ok(())
     })

@@ -1,9 +1,9 @@
 //! Converged state in one number, and the checks that hold rows to documents and to the id map.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use haversack_core::outbox::{Entry, EntryState};
-use haversack_core::{StateDigest, canonical_record, project, shows_temporary_id};
+use haversack_core::{Intent, StateDigest, canonical_record, passed_over, project, shows_temporary_id};
 use haversack_protocol::{RecordId, Schema};
 use rusqlite::Connection;
 
@@ -36,6 +36,27 @@ pub(crate) fn digest_from_documents(
         digest.add(&canonical_record(record, server_id.as_ref(), &stored.collection, &row));
     }
     Ok(digest)
+}
+
+/// Names what a record's document and live entries hold and its row does not show, for want of a field in the schema.
+pub(crate) fn fields_without_schema(
+    connection: &Connection,
+    schema: &Schema,
+    record: RecordId,
+) -> Result<BTreeSet<String>, StoreError> {
+    let stored = document::load(connection, record)?;
+    let unread = |stored: &document::StoredDocument| {
+        Some(passed_over(&stored.document, schema.collection(&stored.collection)?))
+    };
+    let mut names = stored.as_ref().and_then(unread).unwrap_or_default();
+    for entry in outbox::live_of(connection, record)? {
+        for part in entry.change_set.parts.iter().filter(|part| part.record == record) {
+            let Some(collection) = schema.collection(&part.collection) else { continue };
+            let written = part.intents.iter().filter_map(Intent::field);
+            names.extend(written.filter(|field| collection.field(field).is_none()).map(str::to_owned));
+        }
+    }
+    Ok(names)
 }
 
 /// Counts temporary ids that are visible anywhere: rows, documents, and entries that are not under way.

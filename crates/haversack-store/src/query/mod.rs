@@ -15,7 +15,9 @@ pub use list::{Comparison, Direction, Filter, Query, RecordState, StoredRecord};
 pub use outbox::{Counts, OutboxEntry};
 
 pub(crate) use conflict::conflicts;
-pub(crate) use digest::{digest_from_documents, digest_from_rows, stale_rows, temporary_ids};
+pub(crate) use digest::{
+    digest_from_documents, digest_from_rows, fields_without_schema, stale_rows, temporary_ids,
+};
 pub(crate) use history::history;
 pub(crate) use list::{after, count, explain, get, list, resolve};
 pub(crate) use outbox::{counts, entries, set_aside};

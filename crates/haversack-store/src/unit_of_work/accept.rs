@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use haversack_core::id_map::{check_assignment, rewrite_row};
 use haversack_core::inspect;
 use haversack_core::outbox::{Entry, plan_thaw};
-use haversack_protocol::{AcceptedRow, Assignment, ChangeHash, LogPart, PartChange, RecordId};
+use haversack_protocol::{AcceptedRow, Assignment, ChangeHash, LogPart, PartChange, RecordId, ServerChange};
 
 use super::apply_page::{PageWork, Stop};
 use super::reject::thaw;
@@ -14,15 +14,24 @@ use crate::table::notice::{self, Notice, NoticeKind};
 use crate::table::outbox::{self, LiveOutbox};
 use crate::table::{envelope, id_map, lane, record};
 
-/// Applies an accepted row.
+/// Applies an accepted row. What the server authored goes first where it stands on what is here already, for parts may
+/// stand on it: the zeros of counters.
 pub(super) fn accept(work: &mut PageWork<'_>, row: &AcceptedRow) -> Result<(), Stop> {
+    let mut behind = Vec::new();
+    for change in &row.server_changes {
+        if stands(work, change)? {
+            add_server_change(work, row, change)?;
+        } else {
+            behind.push(change);
+        }
+    }
     let mut hashes = BTreeMap::new();
     for part in &row.parts {
         let hash = accept_part(work, row, part)?;
         hashes.insert(part.record, hash);
     }
-    for change in &row.server_changes {
-        work.add((change.record, None, change.epoch), None, row.origin.position, &change.change)?;
+    for change in behind {
+        add_server_change(work, row, change)?;
     }
     for assignment in &row.assignments {
         assign(work, assignment)?;
@@ -31,6 +40,26 @@ pub(super) fn accept(work: &mut PageWork<'_>, row: &AcceptedRow) -> Result<(), S
         settle(work, row, &entry, &hashes)?;
     }
     Ok(())
+}
+
+/// Says whether all a server's change stands on is here.
+fn stands(work: &mut PageWork<'_>, change: &ServerChange) -> Result<bool, StoreError> {
+    let Ok(header) = inspect(&change.change) else { return Ok(false) };
+    for dep in &header.deps {
+        if !work.contains(change.record, dep)? {
+            return Ok(false);
+        }
+    }
+    Ok(!header.deps.is_empty())
+}
+
+fn add_server_change(
+    work: &mut PageWork<'_>,
+    row: &AcceptedRow,
+    change: &ServerChange,
+) -> Result<(), StoreError> {
+    let place = (change.record, None, change.epoch);
+    work.add(place, None, row.origin.position, &change.change).map(drop)
 }
 
 /// Applies one part and returns the hash of its change.

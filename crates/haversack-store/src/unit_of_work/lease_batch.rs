@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use haversack_core::outbox::{Entry, FreezeRefusal, Freezer, FrozenPart, Lane};
 use haversack_protocol::limits::BODY_COMPRESSED_BYTES_MAX;
-use haversack_protocol::{ChangeSetId, Code, PushedChangeSet, PushedPart, RecordId, Rejection, Schema};
+use haversack_protocol::{ChangeSetId, PushedChangeSet, PushedPart, RecordId, Schema};
 use rusqlite::Connection;
 
 use super::materialise::refresh_stored;
@@ -81,8 +81,8 @@ pub(crate) fn lease_batch(
                 }
                 batch.add(&entry, parts);
             }
-            Err(_) => {
-                let fallen = roll_back(connection, order, &Rejection::of(Code::Schema), None)?;
+            Err(refusal) => {
+                let fallen = roll_back(connection, order, &refusal.rejection(), None)?;
                 for record in &fallen.stale {
                     refresh_stored(connection, schema, *record)?;
                 }

@@ -13,7 +13,7 @@ use crate::query::index;
 use crate::table::{document, meta, outbox, record, tail};
 
 /// Raised when rows or indexes are made differently from the same schema.
-const ROW_FORMAT: u8 = 1;
+const ROW_FORMAT: u8 = 2;
 
 /// Prepares the store for `schema`. Documents, outbox and cursor stay as they are.
 pub(crate) fn prepare(connection: &Connection, schema: &Schema) -> Result<(), StoreError> {

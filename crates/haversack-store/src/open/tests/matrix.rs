@@ -257,7 +257,7 @@ fn a_foreign_database_of_the_same_key_but_no_store_is_damage() {
     let folder = store_with(&keys());
     fs::remove_file(database(&folder)).unwrap();
     let foreign = KeyedConnection::open(&database(&folder), &key(1), Creation::Allowed).unwrap();
-    furnish(foreign, |tx| Ok(tx.execute_batch("DROP TABLE meta")?)).unwrap();
+    furnish(foreign, MIGRATIONS, |tx| Ok(tx.execute_batch("DROP TABLE meta")?)).unwrap();
     let error = refused(&folder, &keys());
     assert!(matches!(error, StoreError::Corrupt), "{error:?}");
     let mut garbage = fs::OpenOptions::new().append(true).open(database(&folder)).unwrap();

@@ -7,6 +7,7 @@ mod full_disk;
 mod history;
 mod law;
 mod list;
+mod migrating;
 mod parking;
 mod salvage;
 mod search;
