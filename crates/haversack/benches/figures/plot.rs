@@ -56,78 +56,86 @@ pub(crate) fn bars(title: &str, unit: &str, bars: &[Bar]) -> String {
 
 /// Lines over a number of records.
 pub(crate) fn lines(title: &str, unit: &str, lines: &[Line]) -> String {
-    let points = || lines.iter().flat_map(|line| &line.points);
-    let (left, right) = decades(points().map(|point| point.0));
-    let (low, high) = decades(points().map(|point| point.1));
-    let (inner_width, bottom) = (WIDTH - EDGE - LEGEND_WIDTH, HEAD + PLOT_HEIGHT);
-    let x = |value: f64| EDGE + (value.log10() - left) / (right - left) * inner_width;
-    let y = |value: f64| bottom - (value.log10() - low) / (high - low) * PLOT_HEIGHT;
-    let mut svg = opening(title, bottom + 40.0);
-    for decade in low as i32..=high as i32 {
-        let (value, place) = (10f64.powi(decade), y(10f64.powi(decade)));
-        push(
-            &mut svg,
-            &format!(
-                r##"<line x1="{EDGE}" x2="{end}" y1="{place:.1}" y2="{place:.1}" stroke="#d5d9e0"/><text x="{at}" y="{y:.1}" text-anchor="end">{value}</text>"##,
-                end = EDGE + inner_width,
-                at = EDGE - 6.0,
-                y = place + 4.0,
-                value = figure(value),
-            ),
-        );
-    }
-    for decade in left as i32..=right as i32 {
-        let value = 10f64.powi(decade);
-        push(
-            &mut svg,
-            &format!(
-                r#"<text x="{x:.1}" y="{y}" text-anchor="middle">{value}</text>"#,
-                x = x(value),
-                y = bottom + 18.0,
-                value = figure(value),
-            ),
-        );
-    }
-    push(
-        &mut svg,
-        &format!(
-            r#"<text x="{x}" y="{y}" text-anchor="middle">records; {unit} upwards</text>"#,
-            x = EDGE + inner_width / 2.0,
-            y = bottom + 34.0,
-        ),
-    );
+    let scales = Scales::around(lines);
+    let mut svg = opening(title, BOTTOM + 40.0);
+    scales.draw(&mut svg, unit);
     for (at, line) in lines.iter().enumerate() {
         let colour = if line.is_ours { OURS } else { COLOURS[at % COLOURS.len()] };
-        let path: Vec<_> =
-            line.points.iter().map(|(of, value)| format!("{:.1},{:.1}", x(*of), y(*value))).collect();
+        let places: Vec<_> =
+            line.points.iter().map(|(of, value)| (scales.x(*of), scales.y(*value))).collect();
+        let path: Vec<_> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        let (path, width) = (path.join(" "), if line.is_ours { 3.5 } else { 1.8 });
         push(
             &mut svg,
-            &format!(
-                r#"<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"/>"#,
-                path = path.join(" "),
-                width = if line.is_ours { 3.5 } else { 1.8 },
-            ),
+            &format!(r#"<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"/>"#),
         );
-        for (of, value) in &line.points {
-            push(
-                &mut svg,
-                &format!(r#"<circle cx="{:.1}" cy="{:.1}" r="3" fill="{colour}"/>"#, x(*of), y(*value)),
-            );
+        for (x, y) in places {
+            push(&mut svg, &format!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="3" fill="{colour}"/>"#));
         }
-        let top = HEAD + 10.0 + 20.0 * at as f64;
+        let (left, baseline) = (WIDTH - LEGEND_WIDTH + 16.0, HEAD + 10.0 + 20.0 * at as f64);
         push(
             &mut svg,
             &format!(
                 r#"<rect x="{left}" y="{y}" width="14" height="4" fill="{colour}"/><text x="{x}" y="{baseline}">{name}</text>"#,
-                left = WIDTH - LEGEND_WIDTH + 16.0,
-                y = top - 6.0,
-                x = WIDTH - LEGEND_WIDTH + 36.0,
-                baseline = top,
+                y = baseline - 6.0,
+                x = left + 20.0,
                 name = escaped(&line.name),
             ),
         );
     }
     svg + "</svg>\n"
+}
+
+/// The powers of ten that two axes hold.
+struct Scales {
+    across: (f64, f64),
+    upwards: (f64, f64),
+}
+
+const INNER_WIDTH: f64 = WIDTH - EDGE - LEGEND_WIDTH;
+const BOTTOM: f64 = HEAD + PLOT_HEIGHT;
+
+impl Scales {
+    fn around(lines: &[Line]) -> Self {
+        let points = || lines.iter().flat_map(|line| &line.points);
+        Self {
+            across: decades(points().map(|point| point.0)),
+            upwards: decades(points().map(|point| point.1)),
+        }
+    }
+
+    fn x(&self, value: f64) -> f64 {
+        EDGE + (value.log10() - self.across.0) / (self.across.1 - self.across.0) * INNER_WIDTH
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        BOTTOM - (value.log10() - self.upwards.0) / (self.upwards.1 - self.upwards.0) * PLOT_HEIGHT
+    }
+
+    fn draw(&self, svg: &mut String, unit: &str) {
+        let (end, names) = (EDGE + INNER_WIDTH, EDGE - 6.0);
+        for value in (self.upwards.0 as i32..=self.upwards.1 as i32).map(|decade| 10f64.powi(decade)) {
+            let (y, baseline, value) = (self.y(value), self.y(value) + 4.0, figure(value));
+            push(
+                svg,
+                &format!(
+                    r##"<line x1="{EDGE}" x2="{end}" y1="{y:.1}" y2="{y:.1}" stroke="#d5d9e0"/><text x="{names}" y="{baseline:.1}" text-anchor="end">{value}</text>"##
+                ),
+            );
+        }
+        let baseline = BOTTOM + 18.0;
+        for value in (self.across.0 as i32..=self.across.1 as i32).map(|decade| 10f64.powi(decade)) {
+            let (x, value) = (self.x(value), figure(value));
+            push(svg, &format!(r#"<text x="{x:.1}" y="{baseline}" text-anchor="middle">{value}</text>"#));
+        }
+        let (middle, baseline) = (EDGE + INNER_WIDTH / 2.0, BOTTOM + 34.0);
+        push(
+            svg,
+            &format!(
+                r#"<text x="{middle}" y="{baseline}" text-anchor="middle">records; {unit} upwards</text>"#
+            ),
+        );
+    }
 }
 
 /// The powers of ten around all values; at least one between them.
