@@ -35,4 +35,4 @@ pub use rekey::rekey;
 pub use salvage::{Condition, Examination, SalvageReport, Tally, examine, salvage};
 pub use store::Store;
 pub use table::notice::{Notice, NoticeKind};
-pub use unit_of_work::{AppliedPage, Identity, Leased, PageOutcome};
+pub use unit_of_work::{AppliedPage, Identity, Leased, PageOutcome, Touched};

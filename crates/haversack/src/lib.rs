@@ -71,7 +71,7 @@ pub use haversack_store::PlatformKeys;
 pub use haversack_store::{
     Comparison, Condition, ConflictCandidate, Counts, Direction, Examination, FieldConflict, Filter,
     HistoryEntry, HostKey, Identity, KeyProvider, Notice, NoticeKind, OutboxEntry, Query, RecordState,
-    RecoverySlot, STORE_KEY_BYTES, SalvageReport, Store, StoreError, StoreKey, StoredRecord, Tally,
+    RecoverySlot, STORE_KEY_BYTES, SalvageReport, Store, StoreError, StoreKey, StoredRecord, Tally, Touched,
     add_recovery_slot, examine, look_at_recovery_slot, open_recovery_slot, rekey, restore_key, salvage,
     set_aside,
 };

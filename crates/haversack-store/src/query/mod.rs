@@ -18,5 +18,5 @@ pub(crate) use conflict::conflicts;
 pub(crate) use digest::{digest_from_documents, digest_from_rows, stale_rows, temporary_ids};
 pub(crate) use history::history;
 pub(crate) use list::{after, count, explain, get, list, resolve};
-pub(crate) use outbox::{counts, entries, set_aside};
+pub(crate) use outbox::{counts, entries, set_aside, set_aside_with};
 pub(crate) use subject::subject;

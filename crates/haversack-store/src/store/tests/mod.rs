@@ -12,5 +12,6 @@ mod search;
 mod server;
 mod stories;
 mod tail;
+mod touching;
 mod verdicts;
 mod world;
