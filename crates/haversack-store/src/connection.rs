@@ -192,6 +192,13 @@ impl Connections {
         empty_log(&writer.connection)
     }
 
+    /// Bytes of memory the cached pages of the writer and of each reader take.
+    #[cfg(test)]
+    pub(crate) fn cached_bytes(&self) -> [i32; 1 + READERS] {
+        let [first, second] = &self.readers;
+        [&self.writer, first, second].map(|seat| keyed::cached_bytes(&hold(seat).connection))
+    }
+
     fn writer(&self) -> Result<MutexGuard<'_, Seat>, StoreError> {
         self.seated(hold(&self.writer), KeyedConnection::into_writer)
     }

@@ -63,8 +63,8 @@ pub use haversack_core::{
 };
 pub use haversack_core::{value_from_json, value_to_json};
 pub use haversack_protocol::{
-    ChangeSetId, Code, CollectionSchema, DeviceId, FieldKind, FieldSchema, PrincipalId, RecordId, Rejection,
-    Role, Schema, SchemaRefusal, ServerId, StoreId, TenantId, UnixMillis,
+    ChangeSetId, Code, CollectionSchema, DeviceId, FieldKind, FieldName, FieldSchema, PrincipalId, RecordId,
+    Rejection, Role, Schema, SchemaRefusal, ServerId, StoreId, TenantId, UnixMillis,
 };
 #[cfg(feature = "platform-keys")]
 pub use haversack_store::PlatformKeys;

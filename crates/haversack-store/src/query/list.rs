@@ -11,6 +11,9 @@ use crate::StoreError;
 use crate::table::id_map;
 use crate::table::record::{read_row, text_at};
 
+/// Records a listing makes room for beforehand, where it may return as many.
+const LIST_ROOM: u32 = 64;
+
 /// Where a record stands between this device and the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -180,7 +183,7 @@ pub(crate) fn list(
     let (sql, values) = listing(connection, schema, query)?;
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params_from_iter(values))?;
-    let mut records = Vec::new();
+    let mut records = Vec::with_capacity(query.limit.min(LIST_ROOM) as usize);
     while let Some(found) = rows.next()? {
         records.push(stored(connection, schema, found)?);
     }
@@ -198,7 +201,7 @@ pub(crate) fn after(
     let mut statement = connection.prepare_cached(&sql)?;
     let from = record.as_ref().map_or(&[][..], |record| record.as_bytes());
     let mut rows = statement.query((from, limit.min(LIST_LIMIT_MAX)))?;
-    let mut records = Vec::new();
+    let mut records = Vec::with_capacity(limit.min(LIST_ROOM) as usize);
     while let Some(found) = rows.next()? {
         records.push(stored(connection, schema, found)?);
     }

@@ -78,7 +78,7 @@ fn shadows(
 
 /// Leaves out what edits made under an earlier schema put into fields that are gone or of another kind by now.
 fn fit(row: &mut Row, collection: &CollectionSchema) {
-    let kind = |name: &String| collection.field(name).map(|field| field.kind);
+    let kind = |name: &str| collection.field(name).map(|field| field.kind);
     row.fields.retain(|name, value| kind(name) == Some(value.kind()));
     row.marks.retain(|name, mark| {
         kind(name).is_some_and(|kind| mark.value.as_ref().is_none_or(|value| value.kind() == kind))

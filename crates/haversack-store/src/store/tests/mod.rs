@@ -6,6 +6,7 @@ mod full_disk;
 mod history;
 mod law;
 mod list;
+mod memory;
 mod parking;
 mod salvage;
 mod search;
