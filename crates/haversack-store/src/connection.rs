@@ -36,7 +36,8 @@ pub(crate) struct Connections {
     key: StoreKey,
     writer: Mutex<Seat>,
     readers: [Mutex<Seat>; READERS],
-    next_reader: AtomicUsize,
+    /// Which reader the next one waits for where none is free.
+    next_wait: AtomicUsize,
     /// Last, so that the lock outlives every connection.
     _lock: StoreLock,
 }
@@ -87,7 +88,7 @@ impl Connections {
             readers: [reader()?, reader()?],
             writer: Seat::new(writer),
             key,
-            next_reader: AtomicUsize::new(0),
+            next_wait: AtomicUsize::new(0),
             _lock: lock,
         })
     }
@@ -203,15 +204,15 @@ impl Connections {
         self.seated(hold(&self.writer), KeyedConnection::into_writer)
     }
 
+    /// The first reader that is free: reads one after another then find its pages cached, and the other's cache stays empty.
     fn free_reader(&self) -> Result<MutexGuard<'_, Seat>, StoreError> {
-        let first = self.next_reader.fetch_add(1, Ordering::Relaxed) % READERS;
-        let free =
-            (0..READERS).find_map(|offset| match self.readers[(first + offset) % READERS].try_lock() {
-                Ok(reader) => Some(reader),
-                Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-                Err(TryLockError::WouldBlock) => None,
-            });
-        self.seated(free.unwrap_or_else(|| hold(&self.readers[first])), KeyedConnection::into_reader)
+        let free = self.readers.iter().find_map(|reader| match reader.try_lock() {
+            Ok(reader) => Some(reader),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        });
+        let wait = || hold(&self.readers[self.next_wait.fetch_add(1, Ordering::Relaxed) % READERS]);
+        self.seated(free.unwrap_or_else(wait), KeyedConnection::into_reader)
     }
 
     /// Replaces a spoilt connection before it is used.

@@ -29,13 +29,13 @@ fn a_store_of_twenty_thousand_records_is_opened_and_listed_within_its_page_cache
     let used: i32 = store.connections.cached_bytes().iter().sum();
     assert!(used < 1_000_000, "opening reads next to nothing of it: {used}");
     let mut read = 0;
-    // Each listing is read by the next of the readers.
-    for offset in (0..RECORDS).step_by(1_000).flat_map(|offset| [offset, offset]) {
+    for offset in (0..RECORDS).step_by(1_000) {
         let page = Query::of("activity").page(1_000, u32::try_from(offset).expect("small"));
         read += store.list(&page).expect("reads").len() as u64;
     }
-    assert_eq!(read, 2 * RECORDS);
+    assert_eq!(read, RECORDS);
     let used = store.connections.cached_bytes();
     assert!(used.iter().zip(CACHES).all(|(used, most)| *used <= most), "{used:?}");
-    assert!(used[1] > CACHES[1] / 2 && used[2] > CACHES[2] / 2, "both readers were at work: {used:?}");
+    assert!(used[1] > CACHES[1] / 2, "its cache was filled: {used:?}");
+    assert!(used[2] < 1_000_000, "one after another are read by one reader: {used:?}");
 }
