@@ -258,10 +258,8 @@ mod tests {
     use super::*;
 
     fn row(state: &str, minutes: i64) -> Row {
-        let fields = [
-            ("status".into(), Value::Text(state.to_owned())),
-            ("minutes".into(), Value::Integer(minutes)),
-        ];
+        let fields =
+            [("status".into(), Value::Text(state.to_owned())), ("minutes".into(), Value::Integer(minutes))];
         Row { fields: fields.into(), ..Row::default() }
     }
 
