@@ -15,4 +15,5 @@ mod people;
 mod replies;
 mod statuses;
 mod typed;
+mod watches;
 mod wire;

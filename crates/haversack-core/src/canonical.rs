@@ -18,11 +18,11 @@ pub fn canonical_record(record: RecordId, server_id: Option<&ServerId>, collecti
         .iter()
         .map(|(name, mark)| {
             let json = json!({ "by": mark.by, "reason": mark.reason, "beneath": beneath(name) });
-            (name.clone(), json)
+            (name.to_string(), json)
         })
         .collect();
     let conflicts: Map<_, _> =
-        row.conflicts.iter().map(|(name, all)| (name.clone(), canonical_candidates(all))).collect();
+        row.conflicts.iter().map(|(name, all)| (name.to_string(), canonical_candidates(all))).collect();
     json!({
         "collection": collection,
         "conflicts": conflicts,

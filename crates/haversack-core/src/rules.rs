@@ -258,10 +258,8 @@ mod tests {
     use super::*;
 
     fn row(state: &str, minutes: i64) -> Row {
-        let fields = [
-            ("status".to_owned(), Value::Text(state.to_owned())),
-            ("minutes".to_owned(), Value::Integer(minutes)),
-        ];
+        let fields =
+            [("status".into(), Value::Text(state.to_owned())), ("minutes".into(), Value::Integer(minutes))];
         Row { fields: fields.into(), ..Row::default() }
     }
 
@@ -294,7 +292,7 @@ mod tests {
     fn a_range_holds_every_kind_of_number_and_the_sum_of_a_counter() {
         let check = || Check::Range { field: "minutes".into(), min: Some(1.0), max: Some(10.0) };
         let is_within = |value: Value| {
-            let after = Row { fields: [("minutes".to_owned(), value)].into(), ..Row::default() };
+            let after = Row { fields: [("minutes".into(), value)].into(), ..Row::default() };
             evaluate(check(), None, &after, &[], Role::Mentor)
         };
         for within in [Value::Integer(10), Value::Float(1.0), Value::Decimal("9.9".into()), Value::Counter(2)]

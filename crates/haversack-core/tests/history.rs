@@ -128,13 +128,16 @@ fn shown_by(all: &[PastWrite]) -> Row {
             Write::Register { field, value: Some(value) }
                 if is_shown || past.standing == Standing::Shadowed =>
             {
-                assert!(row.fields.insert(field.clone(), value.clone()).is_none(), "one value is shown");
+                assert!(
+                    row.fields.insert(field.as_str().into(), value.clone()).is_none(),
+                    "one value is shown"
+                );
             }
             Write::Mark { field, mark: Some(mark) } if is_shown => {
-                assert!(row.marks.insert(field.clone(), mark.clone()).is_none(), "one mark is shown");
+                assert!(row.marks.insert(field.as_str().into(), mark.clone()).is_none(), "one mark is shown");
             }
             Write::Member { field, element, is_added } if is_shown => {
-                let set = row.fields.entry(field.clone()).or_insert_with(|| Value::Set([].into()));
+                let set = row.fields.entry(field.as_str().into()).or_insert_with(|| Value::Set([].into()));
                 let Value::Set(elements) = set else { panic!("a set") };
                 if *is_added {
                     elements.insert(element.clone());

@@ -208,7 +208,7 @@ quickcheck! {
         let rewrites = id_map::rewrite_document(&mut merged, visit, &resolve).expect("rewrites");
         let again = id_map::rewrite_document(&mut merged, visit, &resolve).expect("rewrites");
         let shown = row_of(&Document::load(&merged.save_checked().expect("saves")).expect("loads"));
-        let names = |row: &Row| -> BTreeSet<String> { row.conflicts.keys().cloned().collect() };
+        let names = |row: &Row| -> BTreeSet<String> { row.conflicts.keys().map(ToString::to_string).collect() };
         again.is_empty() && shown.fields == expected.fields && names(&shown) == names(&expected)
             && rewrites.iter().all(|change| haversack_core::inspect(&change.bytes).is_ok())
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use haversack_core::{Candidate, Mark, Reference, Row, Value, value_from_json, value_to_json};
 use haversack_protocol::{
-    ChangeHash, CollectionSchema, DeviceId, FieldKind, PrincipalId, RecordId, Role, ServerId, UnixMillis,
+    ChangeHash, CollectionSchema, DeviceId, FieldKind, FieldName, PrincipalId, RecordId, Role, ServerId,
+    UnixMillis,
 };
 use quickcheck::{Arbitrary, Gen, quickcheck};
 
@@ -78,9 +79,9 @@ fn candidate(g: &mut Gen, kind: FieldKind) -> Candidate {
 }
 
 /// Something about each of some fields.
-fn by_field<T>(g: &mut Gen, make: impl Fn(&mut Gen, FieldKind) -> T) -> BTreeMap<String, T> {
+fn by_field<T>(g: &mut Gen, make: impl Fn(&mut Gen, FieldKind) -> T) -> BTreeMap<FieldName, T> {
     let chosen: Vec<_> = KINDS.into_iter().filter(|_| bool::arbitrary(g)).collect();
-    chosen.into_iter().map(|(name, kind)| (name.to_owned(), make(g, kind))).collect()
+    chosen.into_iter().map(|(name, kind)| (name.into(), make(g, kind))).collect()
 }
 
 #[derive(Clone, Debug)]
@@ -95,7 +96,7 @@ impl Arbitrary for AnyRow {
             marks: by_field(g, mark),
             conflicts: by_field(g, |g, kind| vec![candidate(g, kind), candidate(g, kind)]),
             beaten_marks: by_field(g, |g, kind| vec![mark(g, kind)]),
-            shadowed: by_field(g, |_, _| ()).into_keys().collect(),
+            shadowed: by_field(g, |_, _| ()).keys().map(ToString::to_string).collect(),
         })
     }
 }
@@ -115,8 +116,8 @@ quickcheck! {
     fn a_value_in_a_row_is_spelt_as_it_is_alone(row: AnyRow) -> bool {
         let json: serde_json::Value = serde_json::from_str(&row.0.to_text()).expect("json");
         row.0.fields.iter().all(|(name, value)| {
-            json["f"][name] == value_to_json(value)
-                && value_from_json(value.kind(), &json["f"][name]).as_ref() == Ok(value)
+            json["f"][name.as_str()] == value_to_json(value)
+                && value_from_json(value.kind(), &json["f"][name.as_str()]).as_ref() == Ok(value)
         })
     }
 

@@ -5,6 +5,7 @@
 
 mod code;
 mod cursor;
+mod field_name;
 mod frame;
 mod ids;
 pub mod limits;
@@ -18,6 +19,7 @@ mod version;
 
 pub use code::{Action, Class, Code};
 pub use cursor::{Cursor, CursorBody};
+pub use field_name::FieldName;
 pub use frame::{
     Frame, FrameKind, FrameRefusal, MEDIA_TYPE, PackedFrame, decode_frames, decode_only_frame, encode_frame,
 };

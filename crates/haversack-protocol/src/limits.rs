@@ -94,6 +94,8 @@ pub const FAILURES_BEFORE_SPLIT: u32 = 4;
 pub const FAILURES_ALONE_MAX: u32 = 6;
 /// Answers that hold a change set for what this device does not have to send, before it is parked.
 pub const HOLDS_MAX: u32 = 8;
+/// Bytes of memory a server keeps records loaded in between pushes: some 2,000 plain ones, or 80 of the largest.
+pub const LOADED_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Live connections a server holds; beyond them it asks for patience.
 pub const LIVE_CONNECTIONS_MAX: usize = 16_384;
 /// Live connections of one device; a further one replaces the oldest, whose line is probably dead.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::FieldName;
 use crate::limits::{COLLECTIONS_MAX, FIELDS_MAX, JSON_DEPTH_MAX, KEY_BYTES_MAX, SCHEMA_BYTES_MAX};
 
 /// What a principal may do in a tenant.
@@ -134,7 +135,7 @@ fn is_false(truth: &bool) -> bool {
 #[serde(deny_unknown_fields)]
 pub struct CollectionSchema {
     /// Fields by name.
-    pub fields: BTreeMap<String, FieldSchema>,
+    pub fields: BTreeMap<FieldName, FieldSchema>,
     /// What the server's own ids begin with; the upper-cased collection name when absent.
     #[serde(default)]
     pub server_id_prefix: Option<String>,
@@ -251,7 +252,7 @@ impl Schema {
             }
             for (field_name, field) in &collection.fields {
                 if !is_name(field_name) {
-                    return Err(SchemaRefusal::Name(field_name.clone()));
+                    return Err(SchemaRefusal::Name(field_name.to_string()));
                 }
                 self.check_field(name, field_name, field)?;
             }

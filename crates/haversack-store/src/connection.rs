@@ -38,7 +38,8 @@ pub(crate) struct Connections {
     key: StoreKey,
     writer: Mutex<Seat>,
     readers: [Mutex<Seat>; READERS],
-    next_reader: AtomicUsize,
+    /// Which reader the next one waits for where none is free.
+    next_wait: AtomicUsize,
     /// Last, so that the lock outlives every connection.
     _lock: StoreLock,
 }
@@ -89,7 +90,7 @@ impl Connections {
             readers: [reader()?, reader()?],
             writer: Seat::new(writer),
             key,
-            next_reader: AtomicUsize::new(0),
+            next_wait: AtomicUsize::new(0),
             _lock: lock,
         })
     }
@@ -194,19 +195,26 @@ impl Connections {
         empty_log(&writer.connection)
     }
 
+    /// Bytes of memory the cached pages of the writer and of each reader take.
+    #[cfg(test)]
+    pub(crate) fn cached_bytes(&self) -> [i32; 1 + READERS] {
+        let [first, second] = &self.readers;
+        [&self.writer, first, second].map(|seat| keyed::cached_bytes(&hold(seat).connection))
+    }
+
     fn writer(&self) -> Result<MutexGuard<'_, Seat>, StoreError> {
         self.seated(hold(&self.writer), KeyedConnection::into_writer)
     }
 
+    /// The first reader that is free: reads one after another then find its pages cached, and the other's cache stays empty.
     fn free_reader(&self) -> Result<MutexGuard<'_, Seat>, StoreError> {
-        let first = self.next_reader.fetch_add(1, Ordering::Relaxed) % READERS;
-        let free =
-            (0..READERS).find_map(|offset| match self.readers[(first + offset) % READERS].try_lock() {
-                Ok(reader) => Some(reader),
-                Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-                Err(TryLockError::WouldBlock) => None,
-            });
-        self.seated(free.unwrap_or_else(|| hold(&self.readers[first])), KeyedConnection::into_reader)
+        let free = self.readers.iter().find_map(|reader| match reader.try_lock() {
+            Ok(reader) => Some(reader),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        });
+        let wait = || hold(&self.readers[self.next_wait.fetch_add(1, Ordering::Relaxed) % READERS]);
+        self.seated(free.unwrap_or_else(wait), KeyedConnection::into_reader)
     }
 
     /// Replaces a spoilt connection before it is used.

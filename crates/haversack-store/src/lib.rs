@@ -37,4 +37,4 @@ pub use salvage::{Condition, Examination, SalvageReport, Tally, examine, salvage
 pub use sidecar::SIDECAR_FORMAT;
 pub use store::Store;
 pub use table::notice::{Notice, NoticeKind};
-pub use unit_of_work::{AppliedPage, Identity, Leased, PageOutcome};
+pub use unit_of_work::{AppliedPage, Identity, Leased, PageOutcome, Touched};

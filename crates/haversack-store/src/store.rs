@@ -17,7 +17,7 @@ use crate::open::open_store;
 use crate::query::{self, Counts, FieldConflict, HistoryEntry, OutboxEntry, Query, StoredRecord};
 use crate::table::notice::{self, Notice};
 use crate::table::{document, id_map, meta, outbox, quarantine, tail};
-use crate::unit_of_work::{self, AppliedPage, Identity, Leased};
+use crate::unit_of_work::{self, AppliedPage, Identity, Leased, Touched};
 use crate::{KeyProvider, StoreError};
 
 #[cfg(test)]
@@ -68,11 +68,11 @@ impl Store {
         self.connections.read(unit_of_work::identity)
     }
 
-    /// Binds the store to a server, a principal and a device.
+    /// Binds the store to a server, a principal and a device; returns what that touched.
     ///
     /// # Errors
     /// [`StoreError::OtherPrincipal`] when it is bound to others; nothing is changed then.
-    pub fn bind(&self, server: &str, reply: &DeviceReply) -> Result<(), StoreError> {
+    pub fn bind(&self, server: &str, reply: &DeviceReply) -> Result<Touched, StoreError> {
         self.connections.write_even_when_full(|tx| unit_of_work::bind(tx, &self.schema, server, reply))
     }
 
@@ -84,29 +84,25 @@ impl Store {
         self.connections.write_even_when_full(|tx| meta::write(tx, meta::ROLE, &role))
     }
 
-    /// Stores an edit in the outbox and shows it; returns the records it changed. Once it returns, the edit survives
+    /// Stores an edit in the outbox and shows it; returns what it touched. Once it returns, the edit survives
     /// a crash.
     ///
     /// # Errors
     /// [`StoreError::Edit`], [`StoreError::OutboxFull`] and [`StoreError::DiskFull`] among others; nothing is stored then.
-    pub fn local_write(&self, change_set: ChangeSet) -> Result<BTreeSet<RecordId>, StoreError> {
+    pub fn local_write(&self, change_set: ChangeSet) -> Result<Touched, StoreError> {
         self.write_bounded(change_set, OUTBOX_ENTRIES_MAX)
     }
 
-    fn write_bounded(
-        &self,
-        change_set: ChangeSet,
-        entries_max: u64,
-    ) -> Result<BTreeSet<RecordId>, StoreError> {
+    fn write_bounded(&self, change_set: ChangeSet, entries_max: u64) -> Result<Touched, StoreError> {
         let schema = self.schema();
         self.connections.write(|tx| unit_of_work::local_write(tx, schema, change_set, entries_max))
     }
 
-    /// Stores several edits in one transaction, each with a verdict of its own to come; returns the records they changed.
+    /// Stores several edits in one transaction, each with a verdict of its own to come; returns what they touched.
     ///
     /// # Errors
     /// Those of [`Store::local_write`] for the first that is refused; none of them is stored then.
-    pub fn local_write_all(&self, change_sets: Vec<ChangeSet>) -> Result<BTreeSet<RecordId>, StoreError> {
+    pub fn local_write_all(&self, change_sets: Vec<ChangeSet>) -> Result<Touched, StoreError> {
         self.connections.write(|tx| write_all(tx, self.schema(), change_sets))
     }
 
@@ -122,7 +118,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::UnknownChangeSet`] or [`StoreError::NotSetAside`] among others.
-    pub fn discard(&self, id: ChangeSetId) -> Result<BTreeSet<RecordId>, StoreError> {
+    pub fn discard(&self, id: ChangeSetId) -> Result<Touched, StoreError> {
         self.connections.write_even_when_full(|tx| unit_of_work::discard(tx, id))
     }
 
@@ -130,10 +126,7 @@ impl Store {
     ///
     /// # Errors
     /// Those of [`Store::discard`] and [`Store::local_write`].
-    pub fn resubmit(
-        &self,
-        replaced: Vec<(ChangeSetId, ChangeSet)>,
-    ) -> Result<BTreeSet<RecordId>, StoreError> {
+    pub fn resubmit(&self, replaced: Vec<(ChangeSetId, ChangeSet)>) -> Result<Touched, StoreError> {
         let (schema, max) = (self.schema(), OUTBOX_ENTRIES_MAX);
         self.connections.write(|tx| unit_of_work::resubmit(tx, schema, replaced, max))
     }
@@ -354,6 +347,14 @@ impl Store {
         self.connections.read(query::set_aside)
     }
 
+    /// An entry that was set aside and those that are parked for its sake, in the order in which they may be sent again.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownChangeSet`] or [`StoreError::NotSetAside`] among others.
+    pub fn set_aside_with(&self, id: ChangeSetId) -> Result<Vec<OutboxEntry>, StoreError> {
+        self.connections.read(|connection| query::set_aside_with(connection, id))
+    }
+
     /// Notices nobody acknowledged yet, oldest first.
     ///
     /// # Errors
@@ -428,14 +429,10 @@ impl Store {
     }
 }
 
-fn write_all(
-    tx: &Connection,
-    schema: &Schema,
-    change_sets: Vec<ChangeSet>,
-) -> Result<BTreeSet<RecordId>, StoreError> {
-    let mut changed = BTreeSet::new();
+fn write_all(tx: &Connection, schema: &Schema, change_sets: Vec<ChangeSet>) -> Result<Touched, StoreError> {
+    let mut touched = Touched::default();
     for change_set in change_sets {
-        changed.extend(unit_of_work::local_write(tx, schema, change_set, OUTBOX_ENTRIES_MAX)?);
+        touched.extend(unit_of_work::local_write(tx, schema, change_set, OUTBOX_ENTRIES_MAX)?);
     }
-    Ok(changed)
+    Ok(touched)
 }

@@ -1,6 +1,5 @@
 //! The public handle: every call an app makes begins here.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,9 +8,10 @@ use haversack_core::sync::{Input, Phase};
 use haversack_core::{Intent, Mark, Reference, Value};
 use haversack_protocol::{RecordId, Schema};
 use haversack_store::{
-    FieldConflict, HistoryEntry, Notice, OutboxEntry, Query, Store, StoreError, StoredRecord, erase_store,
+    FieldConflict, HistoryEntry, Notice, OutboxEntry, Query, Store, StoreError, StoredRecord, Touched,
+    erase_store,
 };
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::changes::{Changes, Transaction};
@@ -23,9 +23,7 @@ use crate::error::Error;
 use crate::outbox::Outbox;
 use crate::status::{Progress, Status, StatusWatch, SyncReport};
 use crate::transport::{ServerAddress, TokenProvider};
-
-/// Commits a slow watcher may lag behind before it reads anew.
-const COMMITS_KEPT: usize = 64;
+use crate::watch::Commits;
 
 /// Pause between two looks whether a call still uses a store that is to be closed; such calls end by themselves.
 const STILL_USED_PAUSE: Duration = Duration::from_millis(5);
@@ -45,7 +43,7 @@ struct Shared {
     store: Mutex<Option<Arc<Store>>>,
     folder: PathBuf,
     schema: Arc<Schema>,
-    commits: broadcast::Sender<()>,
+    commits: Commits,
     progress: watch::Receiver<Progress>,
     driver: mpsc::UnboundedSender<Message>,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -68,7 +66,7 @@ impl Haversack {
         let store =
             run_blocking(move || Store::open(&config.folder, config.schema, config.keys.as_ref())).await??;
         let store = Arc::new(store);
-        let (commits, _) = broadcast::channel(COMMITS_KEPT);
+        let commits = Commits::new();
         let (progress_in, progress) =
             watch::channel(Progress { phase: Phase::Disconnected, synced_at: None, last_error: None });
         let (driver, messages) = mpsc::unbounded_channel();
@@ -330,7 +328,7 @@ impl Haversack {
         task.await.map_err(|_| Error::Closed)?;
         let mut shared = lock(&self.shared.store).take().ok_or(Error::Closed)?;
         // Watches ask once more, and learn that the store is closed.
-        let _ = self.shared.commits.send(());
+        self.shared.commits.tell_of_the_end();
         loop {
             match Arc::try_unwrap(shared) {
                 Ok(store) => return Ok(store),
@@ -357,8 +355,8 @@ impl Haversack {
         &self.shared.schema
     }
 
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<()> {
-        self.shared.commits.subscribe()
+    pub(crate) fn commits(&self) -> &Commits {
+        &self.shared.commits
     }
 
     /// Runs a unit of work that changes records. Watchers and the driver are told after the commit, and from inside: they
@@ -366,15 +364,11 @@ impl Haversack {
     pub(crate) async fn commit(
         &self,
         has_work: bool,
-        work: impl FnOnce(&Store) -> Result<BTreeSet<RecordId>, StoreError> + Send + 'static,
+        work: impl FnOnce(&Store) -> Result<Touched, StoreError> + Send + 'static,
     ) -> Result<(), Error> {
         let (commits, driver) = (self.shared.commits.clone(), self.shared.driver.clone());
         let told = move |store: &Store| {
-            let changed = work(store)?;
-            if !changed.is_empty() {
-                // Nobody listening is fine.
-                let _ = commits.send(());
-            }
+            commits.tell(&work(store)?);
             if has_work {
                 // A store that is closing delivers at the next opening.
                 let _ = driver.send(Message::Input(Input::LocalWork));

@@ -2,7 +2,7 @@
 
 use haversack_core::{ChangeSet, EditRefusal, Intent, Reference};
 use haversack_protocol::{CollectionSchema, RecordId};
-use haversack_store::{Query, StoreError, StoredRecord};
+use haversack_store::{Query, Store, StoreError, StoredRecord};
 
 use crate::changes::{Changes, Transaction};
 use crate::client::Haversack;
@@ -103,8 +103,18 @@ impl Collection {
         Ok(self.client.schema().collection(&self.name).ok_or_else(unknown)?)
     }
 
-    /// Subscribes to the outcome of a query: once at the start, then once per commit that changes it.
+    /// Subscribes to the outcome of a query: once at the start, then once per commit that changes it. Commits that touch
+    /// nothing in the collection cost nothing.
     pub fn watch(&self, query: Query) -> Watch {
-        Watch::new(self.client.clone(), Query { collection: self.name.clone(), ..query })
+        let query = Query { collection: self.name.clone(), ..query };
+        Watch::of_collection(self.client.clone(), self.name.clone(), move |store| store.list(&query))
+    }
+
+    /// Subscribes to a record: once at the start, then once per commit that changes how it reads. `None` while it is not
+    /// here or of another collection. Commits that do not touch it cost nothing.
+    pub fn watch_record(&self, record: RecordId) -> Watch<Option<StoredRecord>> {
+        let name = self.name.clone();
+        let read = move |store: &Store| Ok(store.get(record)?.filter(|found| found.collection == name));
+        Watch::of_record(self.client.clone(), self.name.clone(), record, read)
     }
 }

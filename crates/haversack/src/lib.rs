@@ -63,15 +63,15 @@ pub use haversack_core::{
 };
 pub use haversack_core::{value_from_json, value_to_json};
 pub use haversack_protocol::{
-    ChangeSetId, Code, CollectionSchema, DeviceId, FieldKind, FieldSchema, PrincipalId, RecordId, Rejection,
-    Role, Schema, SchemaRefusal, ServerId, StoreId, TenantId, UnixMillis,
+    ChangeSetId, Code, CollectionSchema, DeviceId, FieldKind, FieldName, FieldSchema, PrincipalId, RecordId,
+    Rejection, Role, Schema, SchemaRefusal, ServerId, StoreId, TenantId, UnixMillis,
 };
 #[cfg(feature = "platform-keys")]
 pub use haversack_store::PlatformKeys;
 pub use haversack_store::{
     Comparison, Condition, ConflictCandidate, Counts, Direction, Examination, FieldConflict, Filter,
     HistoryEntry, HostKey, Identity, KeyProvider, Notice, NoticeKind, OutboxEntry, Query, RecordState,
-    RecoverySlot, STORE_KEY_BYTES, SalvageReport, Store, StoreError, StoreKey, StoredRecord, Tally,
+    RecoverySlot, STORE_KEY_BYTES, SalvageReport, Store, StoreError, StoreKey, StoredRecord, Tally, Touched,
     add_recovery_slot, examine, look_at_recovery_slot, open_recovery_slot, rekey, restore_key, salvage,
     set_aside,
 };

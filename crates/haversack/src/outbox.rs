@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use haversack_core::ChangeSet;
-use haversack_core::outbox::EntryState;
 use haversack_protocol::ChangeSetId;
-use haversack_store::{OutboxEntry, StoreError};
+use haversack_store::OutboxEntry;
 
 use crate::changes::Transaction;
 use crate::client::Haversack;
@@ -53,23 +52,19 @@ impl Outbox {
     /// # Errors
     /// [`Error::Store`] when it is on its way, or no longer fits what is here; nothing is changed then.
     pub async fn retry(&self, id: ChangeSetId) -> Result<ChangeSetId, Error> {
-        let entries = self.list().await?;
-        let named = entries.iter().find(|entry| entry.change_set.id == id);
-        let named = named.ok_or(StoreError::UnknownChangeSet(id))?;
-        let goes_too = |entry: &&OutboxEntry| matches!(&entry.state, EntryState::Parked(reason) if reason.root_cause == Some(id));
-        let again = std::iter::once(named).chain(entries.iter().filter(goes_too));
+        let again = self.client.with_store(move |store| store.set_aside_with(id)).await?;
         let mut renamed = BTreeMap::new();
         let mut replaced = Vec::new();
         for entry in again {
             // It is checked under the schema of today, so that is what it is made under now.
-            let schema_version = self.client.schema().version;
-            let mut change_set = ChangeSet { at: clock::now(), schema_version, ..entry.change_set.clone() };
+            let (old, schema_version) = (entry.change_set.id, self.client.schema().version);
+            let mut change_set = ChangeSet { at: clock::now(), schema_version, ..entry.change_set };
             change_set.id = clock::new_change_set();
-            renamed.insert(entry.change_set.id, change_set.id);
+            renamed.insert(old, change_set.id);
             for earlier in &mut change_set.after {
                 *earlier = *renamed.get(earlier).unwrap_or(earlier);
             }
-            replaced.push((entry.change_set.id, change_set));
+            replaced.push((old, change_set));
         }
         let new = renamed[&id];
         self.send_instead(replaced).await?;

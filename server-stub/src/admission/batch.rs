@@ -142,7 +142,7 @@ impl Batch<'_, '_> {
         for admission in acceptance.records {
             let (id, record) = (admission.id, admission.record);
             self.transaction.put_record(id, &record, &admission.saved, &admission.row, position)?;
-            self.loaded.records.insert(id, record);
+            self.loaded.keep(id, record);
         }
         for (prefix, next) in acceptance.counters {
             self.transaction.put_next_number(&prefix, next)?;

@@ -328,6 +328,7 @@ impl<'a> Deciding<'a, '_> {
             server_id: touched.server_id.expect("every record has one once ids are assigned"),
             epoch: touched.epoch,
             document: touched.document,
+            saved_bytes: touched.saved.len(),
         };
         Ok(Admission { id: touched.id, record, saved: touched.saved, row: touched.after })
     }

@@ -15,6 +15,7 @@ pub(crate) use writer::{Answer, Job, QUEUED_PUSHES_MAX, Writer, WriterHandle, Wr
 use std::collections::BTreeMap;
 
 use haversack_core::Rules;
+use haversack_protocol::limits::LOADED_BYTES_MAX;
 use haversack_protocol::{CollectionSchema, RecordId, Schema};
 
 use crate::store::{Identity, PushTransaction, StoreRefusal, StoredRecord};
@@ -33,22 +34,21 @@ impl Law {
     }
 }
 
-/// Records kept loaded between transactions.
-const LOADED_RECORDS_MAX: usize = 2048;
-
-/// Records as the writer last saw or made them.
+/// Records as the writer last saw or made them, as many as fit in [`LOADED_BYTES_MAX`].
 #[derive(Default)]
 pub(crate) struct Loaded {
     records: BTreeMap<RecordId, StoredRecord>,
+    /// Memory they are reckoned to take.
+    bytes: usize,
     foreign_commits: Option<i64>,
 }
 
 impl Loaded {
-    /// Forgets what may be stale: everything, when another process wrote, and when there is too much.
+    /// Forgets what may be stale: everything, when another process wrote.
     fn refresh(&mut self, transaction: &PushTransaction<'_>) -> Result<(), StoreRefusal> {
         let foreign = Some(transaction.foreign_commits()?);
-        if self.foreign_commits != foreign || self.records.len() > LOADED_RECORDS_MAX {
-            self.records.clear();
+        if self.foreign_commits != foreign {
+            self.forget();
         }
         self.foreign_commits = foreign;
         Ok(())
@@ -56,6 +56,19 @@ impl Loaded {
 
     fn forget(&mut self) {
         self.records.clear();
+        self.bytes = 0;
+    }
+
+    /// Keeps a record. Where it does not fit, all others are forgotten: they are read again as they are needed.
+    fn keep(&mut self, id: RecordId, record: StoredRecord) {
+        if let Some(before) = self.records.remove(&id) {
+            self.bytes -= before.loaded_bytes();
+        }
+        if self.bytes + record.loaded_bytes() > LOADED_BYTES_MAX {
+            self.forget();
+        }
+        self.bytes += record.loaded_bytes();
+        self.records.insert(id, record);
     }
 
     fn get(
@@ -63,10 +76,11 @@ impl Loaded {
         transaction: &PushTransaction<'_>,
         id: RecordId,
     ) -> Result<Option<&StoredRecord>, StoreRefusal> {
-        use std::collections::btree_map::Entry;
-        Ok(match self.records.entry(id) {
-            Entry::Occupied(known) => Some(known.into_mut()),
-            Entry::Vacant(vacant) => transaction.record(id)?.map(|record| &*vacant.insert(record)),
-        })
+        if !self.records.contains_key(&id)
+            && let Some(record) = transaction.record(id)?
+        {
+            self.keep(id, record);
+        }
+        Ok(self.records.get(&id))
     }
 }

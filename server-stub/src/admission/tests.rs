@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use haversack_core::outbox::{BaseHeads, Entry, EntryState, Freezer, Lane};
-use haversack_core::{ChangeSet, Intent, Part, Rules, Value};
+use haversack_core::{ChangeSet, Document, Intent, Part, Rules, Value};
+use haversack_protocol::limits::RECORD_BYTES_MAX;
 use haversack_protocol::{
     ChangeSetId, DeviceId, HintBody, PrincipalId, PushedChangeSet, PushedPart, RecordId, Role, Schema,
-    TenantId, UnixMillis,
+    ServerId, TenantId, UnixMillis,
 };
 
 use super::writer::{PUSHES_PER_TRANSACTION_MAX, QUEUED_PUSHES_MAX};
@@ -183,6 +184,34 @@ fn a_change_set_that_makes_deciding_panic_is_refused_alone() {
     assert_eq!(settled(answer.try_recv().expect("answered")), vec![(id(1), 1), (id(2), 2), (id(3), 3)]);
     let counts = Readers::new(&path).read(|reader| reader.counts()).expect("read");
     assert_eq!(counts, (3, 2, 1));
+}
+
+#[test]
+fn records_are_kept_loaded_as_far_as_their_bytes_allow_however_many_they_are() {
+    let server_id = ServerId::new("NOTE-1").expect("plain");
+    let of = |saved_bytes| StoredRecord {
+        collection: "note".into(),
+        server_id: server_id.clone(),
+        epoch: 0,
+        document: Document::empty(),
+        saved_bytes,
+    };
+    for saved_bytes in [600, RECORD_BYTES_MAX] {
+        let mut loaded = Loaded::default();
+        let mut most = 0;
+        for n in 0..20_000_u128 {
+            loaded.keep(RecordId::from_bytes(n.to_be_bytes()), of(saved_bytes));
+            // Said anew it takes no more.
+            loaded.keep(RecordId::from_bytes(n.to_be_bytes()), of(saved_bytes));
+            let held: usize = loaded.records.values().map(StoredRecord::loaded_bytes).sum();
+            assert_eq!(held, loaded.bytes);
+            most = most.max(held);
+        }
+        let room = LOADED_BYTES_MAX - of(saved_bytes).loaded_bytes();
+        assert!((room..=LOADED_BYTES_MAX).contains(&most), "{most}");
+        loaded.forget();
+        assert_eq!(loaded.bytes, 0);
+    }
 }
 
 #[test]

@@ -21,6 +21,20 @@ pub(crate) struct StoredRecord {
     pub(crate) server_id: ServerId,
     pub(crate) epoch: u32,
     pub(crate) document: Document,
+    /// Bytes of the document as it is saved.
+    pub(crate) saved_bytes: usize,
+}
+
+/// Memory of a loaded document beside what grows with its saved bytes, and for each of these. Measured on documents of 15
+/// fields, from their creation to 500 edits and with texts of 4 KB.
+const LOADED_BYTES_EACH: usize = 10 * 1024;
+const LOADED_BYTES_PER_SAVED: usize = 6;
+
+impl StoredRecord {
+    /// Memory it is reckoned to take while it is kept loaded.
+    pub(crate) fn loaded_bytes(&self) -> usize {
+        LOADED_BYTES_EACH + self.saved_bytes * LOADED_BYTES_PER_SAVED
+    }
 }
 
 /// The stored answer to a change set.
@@ -211,8 +225,10 @@ impl<'c> PushTransaction<'c> {
             })
             .optional()?;
         let Some((collection, server_id, epoch, document)) = found else { return Ok(None) };
+        let saved_bytes = document.len();
         let document = Document::load(&document).map_err(|_| StoreRefusal::Damaged("document"))?;
-        Ok(Some(StoredRecord { collection, server_id: read_server_id(server_id)?, epoch, document }))
+        let server_id = read_server_id(server_id)?;
+        Ok(Some(StoredRecord { collection, server_id, epoch, document, saved_bytes }))
     }
 
     /// Collection and server id of a record, without its document.

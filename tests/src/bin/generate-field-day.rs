@@ -625,7 +625,11 @@ mod tests {
                 kinds.insert(field.kind);
             }
             for (name, field) in &collection.fields {
-                assert!(!field.required || line.fields.contains_key(name), "{} lacks {name}", line.key);
+                assert!(
+                    !field.required || line.fields.contains_key(name.as_str()),
+                    "{} lacks {name}",
+                    line.key
+                );
             }
         }
         assert_eq!(kinds.len(), 11);

@@ -28,7 +28,7 @@ const SCHEMA: &str = r#"{
             "share": { "kind": "float" },
             "ok": { "kind": "boolean" },
             "raw": { "kind": "bytes" },
-            "person": { "kind": "reference", "target": "person" },
+            "person": { "kind": "reference", "target": "person", "indexed": true },
             "previous": { "kind": "reference", "target": "activity" } } },
         "alarm": { "send_priority": 9, "fields": { "what": { "kind": "text" } } }
     }

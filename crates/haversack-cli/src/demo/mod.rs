@@ -147,7 +147,7 @@ fn rules_for(schema: &Schema, plan: &Plan) -> Json {
     let ranges = schema.collections.iter().flat_map(|(name, collection)| {
         collection.fields.iter().filter_map(move |(field, schema)| {
             let values = plan.records.iter().filter(|planned| planned.collection == *name);
-            let greatest = values.filter_map(|planned| planned.fields.get(field)?.as_i64()).max()?;
+            let greatest = values.filter_map(|planned| planned.fields.get(field.as_str())?.as_i64()).max()?;
             #[allow(clippy::cast_precision_loss, reason = "a bound is compared, not stored")]
             let has_room =
                 schema.kind == FieldKind::Integer && schema.max.is_none_or(|max| max > greatest as f64);

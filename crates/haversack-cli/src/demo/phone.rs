@@ -228,7 +228,7 @@ async fn read(store: &Haversack, record: RecordId) -> Result<Json, Failure> {
     let shown: Fields =
         found.row.shown().map(|(name, value)| (name.to_owned(), value_to_json(value))).collect();
     let beneath: Fields =
-        found.row.fields.iter().map(|(name, value)| (name.clone(), value_to_json(value))).collect();
+        found.row.fields.iter().map(|(name, value)| (name.to_string(), value_to_json(value))).collect();
     Ok(json!({
         "shown": shown,
         "beneath": beneath,

@@ -125,8 +125,8 @@ fn model_digest(world: &World, devices: &[String], server_ids: &BTreeMap<String,
     for (name, collection) in &world.schema.collections {
         for (field, schema) in &collection.fields {
             match schema.kind {
-                FieldKind::Counter => counters.entry(name.clone()).or_default().push(field.clone()),
-                FieldKind::Reference => drop(references.insert((name.clone(), field.clone()))),
+                FieldKind::Counter => counters.entry(name.clone()).or_default().push(field.to_string()),
+                FieldKind::Reference => drop(references.insert((name.clone(), field.to_string()))),
                 _ => {}
             }
         }

@@ -187,9 +187,9 @@ fn check(
         fields.insert(name.clone(), value_to_json(&value));
     }
     let missing =
-        collection.fields.iter().find(|(name, field)| field.required && !fields.contains_key(*name));
+        collection.fields.iter().find(|(name, field)| field.required && !fields.contains_key(name.as_str()));
     match missing {
-        Some((name, _)) => Err((Some(name.clone()), "is required".to_owned())),
+        Some((name, _)) => Err((Some(name.to_string()), "is required".to_owned())),
         None => Ok(fields),
     }
 }

@@ -285,7 +285,7 @@ fn editable(
         let is_ruled = |field: &str| world.ruled.contains(&(collection.to_owned(), field.to_owned()));
         fields
             .filter(|(name, field)| is_free(field) && !is_ruled(name))
-            .map(|(name, _)| name.clone())
+            .map(|(name, _)| name.to_string())
             .collect()
     };
     let fitting: Vec<_> = world

@@ -216,7 +216,7 @@ fn hidden_fields(shown: &Shown<'_>, found: &StoredRecord) -> BTreeSet<String> {
     let row = &found.row;
     let names =
         row.fields.keys().chain(row.marks.keys()).chain(row.conflicts.keys()).chain(row.beaten_marks.keys());
-    names.filter(|field| shown.hides(&found.collection, field)).cloned().collect()
+    names.filter(|field| shown.hides(&found.collection, field)).map(ToString::to_string).collect()
 }
 
 fn counts_json(counts: Counts) -> Json {

@@ -95,7 +95,7 @@ impl Shown<'_> {
         let marks: Map<_, _> = row
             .marks
             .iter()
-            .map(|(field, mark)| (field.clone(), self.mark_json(found, field, mark)))
+            .map(|(field, mark)| (field.to_string(), self.mark_json(found, field, mark)))
             .collect();
         let conflicts: Vec<_> = row.conflicts.keys().chain(row.beaten_marks.keys()).collect();
         json!({

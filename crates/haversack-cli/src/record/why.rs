@@ -90,7 +90,7 @@ impl Known<'_> {
     fn because(&self) -> &'static str {
         let row = &self.found.row;
         let mut writes = self.writes();
-        if row.marks.contains_key(&self.field) {
+        if row.marks.contains_key(self.field.as_str()) {
             return "an override mark stands above the field's own value until released";
         }
         if row.shadowed.contains(&self.field) {
@@ -121,14 +121,14 @@ impl Known<'_> {
             ("shows".to_owned(), value(row.effective(field))),
             ("because".to_owned(), self.because().to_owned()),
         ];
-        if let Some(mark) = row.marks.get(field) {
+        if let Some(mark) = row.marks.get(field.as_str()) {
             let hidden = shown.hides(&found.collection, field);
             let reason = if hidden { "(sensitive)" } else { &mark.reason };
             rows.push((
                 "mark".to_owned(),
                 format!("{} ({}), {}: {reason}", mark.by, role_word(mark.role), mark.at),
             ));
-            rows.push(("beneath".to_owned(), value(row.fields.get(field))));
+            rows.push(("beneath".to_owned(), value(row.fields.get(field.as_str()))));
         }
         if row.is_deleted {
             rows.push(("deleted".to_owned(), "the record is deleted; `haversack restore`".to_owned()));
@@ -203,7 +203,7 @@ impl Known<'_> {
             "sensitive_hidden": shown.hides(&found.collection, field),
             "value": shown.json_of(found, field, row.effective(field)),
             "because": self.because(),
-            "overridden": row.marks.get(field).map(|mark| shown.mark_json(found, field, mark)),
+            "overridden": row.marks.get(field.as_str()).map(|mark| shown.mark_json(found, field, mark)),
             "candidates": candidates.collect::<Vec<_>>(),
             "written_by": writes(&mut self.made_of()),
             "waiting": writes(&mut self.waiting()),

@@ -5,14 +5,22 @@
 
 use std::collections::BTreeSet;
 
-use haversack_protocol::{DeviceId, RecordId, Schema};
+use haversack_protocol::{ChangeHash, DeviceId, RecordId, Schema};
 
 use super::entry::{Entry, EntryState};
 use super::freeze::{FreezeRefusal, Freezer, Lane};
 use crate::record::{ChangeSet, Document, Intent, Row, project};
 
+/// Heads of a record's confirmed document that the author of one of its live entries had not seen, own changes included.
+pub fn unseen_heads(record: RecordId, document: &Document, live: &[Entry]) -> BTreeSet<ChangeHash> {
+    let heads = document.heads();
+    let bases = live.iter().flat_map(|entry| &entry.base).filter(|base| base.record == record);
+    bases.flat_map(|base| heads.iter().filter(|head| !base.heads.contains(head))).copied().collect()
+}
+
 /// The register fields of `shown` whose pending value another one will beat, when the live entries of the record
-/// (`live`, in order) arrive as they stand. Empty wherever everything that arrived was known to their authors.
+/// (`live`, in order) arrive as they stand. There is none unless something arrived that an author had not seen
+/// ([`unseen_heads`], the author's own tip left out); this costs authoring them all.
 ///
 /// # Errors
 /// [`FreezeRefusal`] when an entry cannot be authored; it will be refused when it is leased.
@@ -27,8 +35,7 @@ pub fn foresee_shadows(
     let written = registers_written(record, live);
     let collection = live.iter().flat_map(|entry| &entry.change_set.parts).find(|part| part.record == record);
     let collection = collection.and_then(|part| schema.collection(&part.collection));
-    let Some(collection) = collection.filter(|_| !written.is_empty() && is_behind(record, &lane, live))
-    else {
+    let Some(collection) = collection.filter(|_| !written.is_empty()) else {
         return Ok(BTreeSet::new());
     };
     let mut freezer = Freezer::new(device, schema);
@@ -51,14 +58,6 @@ fn registers_written(record: RecordId, live: &[Entry]) -> BTreeSet<&str> {
         _ => None,
     });
     fields.collect()
-}
-
-/// Something arrived that an author of a live entry had not seen.
-fn is_behind(record: RecordId, lane: &Lane, live: &[Entry]) -> bool {
-    let heads = lane.document.as_ref().map(Document::heads).unwrap_or_default();
-    live.iter().flat_map(|entry| &entry.base).filter(|base| base.record == record).any(|base| {
-        heads.iter().any(|head| !base.heads.contains(head) && lane.accepted_tip.as_ref() != Some(head))
-    })
 }
 
 /// What an entry does to one record alone.

@@ -6,6 +6,6 @@ mod freeze;
 mod rollback;
 
 pub use entry::{BaseHeads, Entry, EntryState, FrozenPart};
-pub use foresight::foresee_shadows;
+pub use foresight::{foresee_shadows, unseen_heads};
 pub use freeze::{FreezeRefusal, Freezer, Lane};
 pub use rollback::{EntryShape, OutboxView, Rollback, plan_rollback, plan_thaw};

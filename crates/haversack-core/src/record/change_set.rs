@@ -316,7 +316,7 @@ impl Part {
         let mut required = collection.fields.iter().filter(|(_, field)| field.required);
         match required.find(|(name, _)| self.creates && !is_set(name)) {
             Some((name, _)) => {
-                Err(EditRefusal::Required { collection: self.collection.clone(), field: name.clone() })
+                Err(EditRefusal::Required { collection: self.collection.clone(), field: name.to_string() })
             }
             None => Ok(()),
         }

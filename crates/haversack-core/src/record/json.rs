@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use base64::Engine;
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use haversack_protocol::{CollectionSchema, FieldKind};
+use haversack_protocol::{CollectionSchema, FieldKind, FieldName};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -144,7 +144,7 @@ impl<'s, T> ByField<'s, T> {
 }
 
 impl<'de, T: Fielded> DeserializeSeed<'de> for ByField<'_, T> {
-    type Value = BTreeMap<String, T>;
+    type Value = BTreeMap<FieldName, T>;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
         from.deserialize_map(self)
@@ -152,21 +152,22 @@ impl<'de, T: Fielded> DeserializeSeed<'de> for ByField<'_, T> {
 }
 
 impl<'de, T: Fielded> Visitor<'de> for ByField<'_, T> {
-    type Value = BTreeMap<String, T>;
+    type Value = BTreeMap<FieldName, T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object by field")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        // Stored names are sorted as the schema's are: each is looked for behind the last one.
+        // Stored names are sorted as the schema's are: each is looked for behind the last one. They are the schema's own.
         let Self { collection, .. } = self;
         let mut behind = collection.fields.iter();
         let mut all = Vec::with_capacity(collection.fields.len());
         while let Some(name) = map.next_key::<&str>()? {
-            let next = behind.find(|(known, _)| *known == name).map(|(_, field)| field);
-            let field = next.or_else(|| collection.field(name)).ok_or_else(|| A::Error::custom("unknown"))?;
-            all.push((name.to_owned(), map.next_value_seed(OfKind::of(field.kind))?));
+            let next = behind.find(|(known, _)| known.as_str() == name);
+            let found = next.or_else(|| collection.fields.get_key_value(name));
+            let (name, field) = found.ok_or_else(|| A::Error::custom("unknown"))?;
+            all.push((name.clone(), map.next_value_seed(OfKind::of(field.kind))?));
         }
         Ok(BTreeMap::from_iter(all))
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::{ROOT, ReadDoc, ScalarValue};
 use haversack_protocol::limits::SET_ELEMENTS_MAX;
-use haversack_protocol::{ChangeHash, CollectionSchema, DeviceId, FieldKind};
+use haversack_protocol::{ChangeHash, CollectionSchema, DeviceId, FieldKind, FieldName};
 
 use super::change_set::{Intent, Part};
 use super::document::Document;
@@ -32,13 +32,13 @@ pub struct Row {
     /// Deleted, restorable.
     pub is_deleted: bool,
     /// The fields' own values, overrides not counted.
-    pub fields: BTreeMap<String, Value>,
+    pub fields: BTreeMap<FieldName, Value>,
     /// Override marks by field.
-    pub marks: BTreeMap<String, Mark>,
+    pub marks: BTreeMap<FieldName, Mark>,
     /// Concurrent values by field, the shown one first; only where they differ.
-    pub conflicts: BTreeMap<String, Vec<Candidate>>,
+    pub conflicts: BTreeMap<FieldName, Vec<Candidate>>,
     /// Marks that lost to a concurrent mark, by field.
-    pub beaten_marks: BTreeMap<String, Vec<Mark>>,
+    pub beaten_marks: BTreeMap<FieldName, Vec<Mark>>,
     /// Fields that show a pending value which will be shadowed: one that arrived meanwhile beats it. Never part of the
     /// converged state. A value beneath an override mark is told by [`Row::marks`].
     pub shadowed: BTreeSet<String>,
@@ -61,7 +61,7 @@ impl Row {
     /// Names of all fields that show a value.
     pub fn shown(&self) -> impl Iterator<Item = (&str, &Value)> {
         let own = self.fields.keys().filter(|name| !self.marks.contains_key(*name));
-        let mut names: Vec<_> = own.chain(self.marks.keys()).map(String::as_str).collect();
+        let mut names: Vec<_> = own.chain(self.marks.keys()).map(FieldName::as_str).collect();
         names.sort_unstable();
         names.into_iter().filter_map(|name| Some((name, self.effective(name)?)))
     }
@@ -106,7 +106,7 @@ pub fn project(document: &Document, collection: &CollectionSchema) -> Row {
                     let all = concurrent(&document.inner, &item.key);
                     read_register(&mut row, field, kind, &all);
                 } else if let Some(value) = Value::from_scalar(kind, scalar) {
-                    row.fields.insert(field.to_owned(), value);
+                    row.fields.insert(field.into(), value);
                 }
             }
             None => {}
@@ -145,7 +145,7 @@ pub fn passed_over(document: &Document, collection: &CollectionSchema) -> BTreeS
 fn read_counter(row: &mut Row, collection: &CollectionSchema, field: &str, scalar: &ScalarValue) {
     let is_counter = collection.field(field).is_some_and(|field| field.kind == FieldKind::Counter);
     if let (true, ScalarValue::Counter(counter)) = (is_counter, scalar) {
-        row.fields.insert(field.to_owned(), Value::Counter(i64::from(counter)));
+        row.fields.insert(field.into(), Value::Counter(i64::from(counter)));
     }
 }
 
@@ -153,7 +153,7 @@ fn read_member(row: &mut Row, collection: &CollectionSchema, field: &str, elemen
     if collection.field(field).is_none_or(|field| field.kind != FieldKind::Set) {
         return;
     }
-    let set = row.fields.entry(field.to_owned()).or_insert_with(|| Value::Set([].into()));
+    let set = row.fields.entry(field.into()).or_insert_with(|| Value::Set([].into()));
     if let Value::Set(elements) = set {
         elements.insert(element.to_owned());
     }
@@ -178,9 +178,9 @@ fn read_mark(
     if marks.is_empty() {
         return;
     }
-    row.marks.insert(field.to_owned(), marks.remove(0));
+    row.marks.insert(field.into(), marks.remove(0));
     if !marks.is_empty() {
-        row.beaten_marks.insert(field.to_owned(), marks);
+        row.beaten_marks.insert(field.into(), marks);
     }
 }
 
@@ -195,10 +195,10 @@ fn read_register(row: &mut Row, field: &str, kind: FieldKind, all: &[Concurrent]
         .collect();
     let Some(shown) = candidates.first() else { return };
     if let Some(value) = &shown.value {
-        row.fields.insert(field.to_owned(), value.clone());
+        row.fields.insert(field.into(), value.clone());
     }
     if candidates.iter().any(|other| other.value != shown.value) {
-        row.conflicts.insert(field.to_owned(), candidates);
+        row.conflicts.insert(field.into(), candidates);
     }
 }
 
@@ -207,31 +207,31 @@ pub fn overlay(row: &mut Row, part: &Part) {
     for intent in &part.intents {
         match intent {
             Intent::Set { field, value } => {
-                row.conflicts.remove(field);
+                row.conflicts.remove(field.as_str());
                 row.shadowed.remove(field);
-                row.fields.insert(field.clone(), value.clone());
+                row.fields.insert(field.as_str().into(), value.clone());
             }
             Intent::Clear { field } => {
-                row.conflicts.remove(field);
+                row.conflicts.remove(field.as_str());
                 row.shadowed.remove(field);
-                row.fields.remove(field);
+                row.fields.remove(field.as_str());
             }
             Intent::Add { field, element } => {
-                let set = row.fields.entry(field.clone()).or_insert_with(|| Value::Set([].into()));
+                let set = row.fields.entry(field.as_str().into()).or_insert_with(|| Value::Set([].into()));
                 if let Value::Set(elements) = set {
                     elements.insert(element.clone());
                 }
             }
             Intent::Remove { field, element } => {
-                if let Some(Value::Set(elements)) = row.fields.get_mut(field) {
+                if let Some(Value::Set(elements)) = row.fields.get_mut(field.as_str()) {
                     elements.remove(element);
                     if elements.is_empty() {
-                        row.fields.remove(field);
+                        row.fields.remove(field.as_str());
                     }
                 }
             }
             Intent::Increment { field, by } => {
-                let sum = row.fields.entry(field.clone()).or_insert(Value::Counter(0));
+                let sum = row.fields.entry(field.as_str().into()).or_insert(Value::Counter(0));
                 if let Value::Counter(sum) = sum {
                     *sum = sum.saturating_add(*by);
                 }
@@ -239,12 +239,12 @@ pub fn overlay(row: &mut Row, part: &Part) {
             Intent::Delete => row.is_deleted = true,
             Intent::Restore => row.is_deleted = false,
             Intent::Override { field, mark } => {
-                row.beaten_marks.remove(field);
-                row.marks.insert(field.clone(), mark.clone());
+                row.beaten_marks.remove(field.as_str());
+                row.marks.insert(field.as_str().into(), mark.clone());
             }
             Intent::Release { field } => {
-                row.beaten_marks.remove(field);
-                row.marks.remove(field);
+                row.beaten_marks.remove(field.as_str());
+                row.marks.remove(field.as_str());
             }
         }
     }

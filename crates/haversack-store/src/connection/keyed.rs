@@ -209,16 +209,25 @@ fn change_key(connection: &Connection, key: &StoreKey) -> Result<(), StoreError>
 }
 
 /// Number of pages that were not cached, so that they had to be decrypted, since this was last asked.
-#[allow(unsafe_code, reason = "rusqlite wraps no counters of a connection")]
 fn take_pages_decrypted(connection: &Connection) -> c_int {
-    let (mut pages, mut greatest) = (0, 0);
+    take_count(connection, ffi::SQLITE_DBSTATUS_CACHE_MISS)
+}
+
+/// Bytes of memory a connection's cached pages take.
+#[cfg(test)]
+pub(super) fn cached_bytes(connection: &Connection) -> c_int {
+    take_count(connection, ffi::SQLITE_DBSTATUS_CACHE_USED)
+}
+
+/// What SQLite counts of a connection; from zero again, where it counts events.
+#[allow(unsafe_code, reason = "rusqlite wraps no counters of a connection")]
+fn take_count(connection: &Connection, counter: c_int) -> c_int {
+    let (mut count, mut greatest) = (0, 0);
     // SAFETY: the handle is open and borrowed for the whole call, nobody else uses it, and both numbers outlive the call.
-    let code = unsafe {
-        let counter = ffi::SQLITE_DBSTATUS_CACHE_MISS;
-        ffi::sqlite3_db_status(connection.handle(), counter, &raw mut pages, &raw mut greatest, 1)
-    };
+    let code =
+        unsafe { ffi::sqlite3_db_status(connection.handle(), counter, &raw mut count, &raw mut greatest, 1) };
     // Without a count every read is looked after.
-    if code == ffi::SQLITE_OK { pages } else { c_int::MAX }
+    if code == ffi::SQLITE_OK { count } else { c_int::MAX }
 }
 
 /// Makes sure that every page decrypted so far passed its authentication. SQLCipher hands out zeros for one that did not,

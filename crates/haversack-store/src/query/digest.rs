@@ -101,9 +101,8 @@ pub(crate) fn stale_rows(connection: &Connection, schema: &Schema) -> Result<Vec
     let mut findings = Vec::new();
     for record in records {
         let stored = document::load(connection, record)?;
-        let confirmed = stored.as_ref().map(|stored| (stored.collection.as_str(), &stored.document));
         let live = live.get(&record).map_or(&[][..], Vec::as_slice);
-        let fresh = fresh_row(connection, schema, record, confirmed, live)?.map(|found| found.row);
+        let fresh = fresh_row(connection, schema, record, stored.as_ref(), live)?.map(|found| found.row);
         let shown = record::load(connection, schema, record)?.map(|found| found.row);
         if fresh != shown {
             findings

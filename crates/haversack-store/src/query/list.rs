@@ -11,6 +11,9 @@ use crate::StoreError;
 use crate::table::id_map;
 use crate::table::record::{read_row, text_at};
 
+/// Records a listing makes room for beforehand, where it may return as many.
+const LIST_ROOM: u32 = 64;
+
 /// Where a record stands between this device and the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -179,8 +182,16 @@ pub(crate) fn list(
 ) -> Result<Vec<StoredRecord>, StoreError> {
     let (sql, values) = listing(connection, schema, query)?;
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(params_from_iter(values))?;
-    let mut records = Vec::new();
+    all_stored(connection, schema, statement.query(params_from_iter(values))?, query.limit)
+}
+
+fn all_stored(
+    connection: &Connection,
+    schema: &Schema,
+    mut rows: rusqlite::Rows<'_>,
+    limit: u32,
+) -> Result<Vec<StoredRecord>, StoreError> {
+    let mut records = Vec::with_capacity(limit.min(LIST_ROOM) as usize);
     while let Some(found) = rows.next()? {
         records.push(stored(connection, schema, found)?);
     }
@@ -197,12 +208,7 @@ pub(crate) fn after(
     let sql = format!("SELECT {COLUMNS} FROM record WHERE id > ?1 ORDER BY id LIMIT ?2");
     let mut statement = connection.prepare_cached(&sql)?;
     let from = record.as_ref().map_or(&[][..], |record| record.as_bytes());
-    let mut rows = statement.query((from, limit.min(LIST_LIMIT_MAX)))?;
-    let mut records = Vec::new();
-    while let Some(found) = rows.next()? {
-        records.push(stored(connection, schema, found)?);
-    }
-    Ok(records)
+    all_stored(connection, schema, statement.query((from, limit.min(LIST_LIMIT_MAX)))?, limit)
 }
 
 /// The SQL of a listing, with the values of its places.

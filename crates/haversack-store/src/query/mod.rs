@@ -20,5 +20,5 @@ pub(crate) use digest::{
 };
 pub(crate) use history::history;
 pub(crate) use list::{after, count, explain, get, list, resolve};
-pub(crate) use outbox::{counts, entries, set_aside};
+pub(crate) use outbox::{counts, entries, set_aside, set_aside_with};
 pub(crate) use subject::subject;

@@ -64,6 +64,20 @@ pub(crate) fn set_aside(connection: &Connection) -> Result<Vec<OutboxEntry>, Sto
     Ok(entries.into_iter().map(|entry| listed(entry, vec![])).collect())
 }
 
+/// Lists an entry that was set aside, and behind it those that are parked for its sake in order.
+pub(crate) fn set_aside_with(
+    connection: &Connection,
+    id: ChangeSetId,
+) -> Result<Vec<OutboxEntry>, StoreError> {
+    let entry = match outbox::find(connection, id)? {
+        Some(entry) if !entry.is_live() => entry,
+        None if !tail::contains(connection, id)? => return Err(StoreError::UnknownChangeSet(id)),
+        _ => return Err(StoreError::NotSetAside(id)),
+    };
+    let all = std::iter::once(entry).chain(outbox::parked_for(connection, id)?);
+    Ok(all.map(|entry| listed(entry, vec![])).collect())
+}
+
 fn listed(entry: Entry, waits_for: Vec<ChangeSetId>) -> OutboxEntry {
     OutboxEntry {
         waits_for,

@@ -252,18 +252,14 @@ pub(crate) fn set_aside(connection: &Connection, order: i64, state: &EntryState)
     rewrite(connection, order)
 }
 
-/// Orders of entries that are parked for the sake of a change set.
-pub(crate) fn parked_for(connection: &Connection, root: ChangeSetId) -> Result<Vec<i64>, StoreError> {
-    let sql = "SELECT entry_order FROM outbox WHERE state = 'parked' ORDER BY entry_order";
-    let parked = all(connection, sql, [], |row| row.get(0))?;
-    let mut found = Vec::new();
-    for order in parked {
-        let state = load(connection, order)?.state;
-        if state.set_aside().is_some_and(|rejection| rejection.root_cause == Some(root)) {
-            found.push(order);
-        }
-    }
-    Ok(found)
+/// Entries that are parked for the sake of a change set, in order.
+pub(crate) fn parked_for(connection: &Connection, root: ChangeSetId) -> Result<Vec<Entry>, StoreError> {
+    // The reason is asked where it lies: what is parked for the sake of others is not decoded.
+    let sql = format!(
+        "SELECT {COLUMNS} FROM outbox WHERE state = 'parked' AND rejection ->> 'root_cause' = ?1
+         ORDER BY entry_order"
+    );
+    all(connection, &sql, [root.to_string()], read_encoded)?.into_iter().map(Encoded::decode).collect()
 }
 
 /// Replaces references by record id in an entry's intents where there is a server id by now.

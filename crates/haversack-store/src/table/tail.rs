@@ -7,6 +7,7 @@
 
 use haversack_core::ChangeSet;
 use haversack_core::outbox::BaseHeads;
+use haversack_protocol::ChangeSetId;
 use rusqlite::Connection;
 
 use super::{all, count, decode, encode, one, outbox, run};
@@ -78,6 +79,12 @@ pub(crate) fn file(connection: &Connection) -> Result<(), StoreError> {
         outbox::insert_sides(connection, order, &decode(&body, "change set")?)?;
     }
     run(connection, "DELETE FROM outbox_tail", []).map(drop)
+}
+
+/// Says whether the change set is in the tail.
+pub(crate) fn contains(connection: &Connection, id: ChangeSetId) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM outbox_tail WHERE change_set_id = ?1";
+    Ok(one(connection, sql, [id.as_bytes()], |_| Ok(()))?.is_some())
 }
 
 /// Number of entries in the tail.

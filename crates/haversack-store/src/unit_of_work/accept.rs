@@ -103,6 +103,7 @@ fn assign(work: &mut PageWork<'_>, assignment: &Assignment) -> Result<(), Stop> 
     }
     id_map::insert(connection, *record, server_id)?;
     work.touched.insert(*record);
+    work.assigned.insert(*record);
     for shower in record::showing(connection, *record)? {
         if let Some(mut found) = record::load(connection, work.schema, shower)? {
             id_map::resolving(connection, |resolve| rewrite_row(&mut found.row, resolve))?;

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use super::accept::accept;
 use super::materialise::refresh;
 use super::reject::roll_back;
+use super::touched::Touched;
 use crate::StoreError;
 use crate::table::document::StoredDocument;
 use crate::table::notice::{Notice, NoticeKind};
@@ -29,8 +30,8 @@ pub enum PageOutcome {
 /// What a page did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppliedPage {
-    /// Records whose rows or states changed.
-    pub changed: BTreeSet<RecordId>,
+    /// What it touched.
+    pub changed: Touched,
     /// Own change sets it accepted.
     pub accepted: usize,
     /// Own change sets it refused, those that fell with them included.
@@ -67,7 +68,7 @@ pub(crate) fn apply_page(
         Ok(()) => {
             connection.execute_batch("RELEASE page")?;
             Ok(AppliedPage {
-                changed: work.touched,
+                changed: work.changed,
                 accepted: work.accepted,
                 rejected: work.rejected,
                 outcome: PageOutcome::Applied,
@@ -76,7 +77,7 @@ pub(crate) fn apply_page(
         Err(Stop::NeedsFullEcho) => {
             connection.execute_batch("ROLLBACK TO page; RELEASE page")?;
             let outcome = PageOutcome::NeedsFullEcho;
-            Ok(AppliedPage { changed: BTreeSet::new(), accepted: 0, rejected: 0, outcome })
+            Ok(AppliedPage { changed: Touched::default(), accepted: 0, rejected: 0, outcome })
         }
         Err(Stop::Failed(error)) => Err(error),
     }
@@ -112,7 +113,11 @@ pub(super) struct PageWork<'a> {
     pub(super) schema: &'a Schema,
     pub(super) device: Option<DeviceId>,
     documents: BTreeMap<RecordId, Option<Held>>,
+    /// Records whose rows are made anew in the end.
     pub(super) touched: BTreeSet<RecordId>,
+    /// Records that have a server id from now on.
+    pub(super) assigned: BTreeSet<RecordId>,
+    changed: Touched,
     pub(super) accepted: usize,
     rejected: usize,
 }
@@ -125,6 +130,8 @@ impl<'a> PageWork<'a> {
             device,
             documents: BTreeMap::new(),
             touched: BTreeSet::new(),
+            assigned: BTreeSet::new(),
+            changed: Touched::default(),
             accepted: 0,
             rejected: 0,
         }
@@ -143,13 +150,24 @@ impl<'a> PageWork<'a> {
         for record in records {
             self.save(record)?;
         }
-        for record in self.touched.clone() {
-            self.held(record)?;
-            let held = self.documents.get(&record).and_then(Option::as_ref);
-            let confirmed = held.map(|held| (held.stored.collection.as_str(), &held.stored.document));
-            refresh(self.connection, self.schema, record, confirmed)?;
-        }
+        self.refresh()?;
         Ok(meta::write(self.connection, meta::CURSOR, &page.cursor_after)?)
+    }
+
+    /// Makes the rows of what was touched anew.
+    fn refresh(&mut self) -> Result<(), StoreError> {
+        let mut named = BTreeSet::new();
+        for record in std::mem::take(&mut self.touched) {
+            let (connection, schema) = (self.connection, self.schema);
+            let confirmed = self.held(record)?.as_ref().map(|held| &held.stored);
+            let refreshed = refresh(connection, schema, record, confirmed)?;
+            if self.assigned.contains(&record) {
+                named.extend(refreshed.collections().map(str::to_owned));
+            }
+            self.changed.extend(refreshed);
+        }
+        self.changed.add_referring(self.schema, &named);
+        Ok(())
     }
 
     fn reject(&mut self, row: &RejectedRow) -> Result<(), Stop> {

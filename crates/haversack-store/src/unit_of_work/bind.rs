@@ -4,6 +4,7 @@ use haversack_protocol::{DeviceId, DeviceReply, InstallationId, PrincipalId, Rol
 use rusqlite::Connection;
 
 use super::materialise::refresh_stored;
+use super::touched::Touched;
 use crate::StoreError;
 use crate::table::{envelope, meta, outbox, tail};
 
@@ -41,7 +42,7 @@ pub(crate) fn bind(
     schema: &Schema,
     server: &str,
     reply: &DeviceReply,
-) -> Result<(), StoreError> {
+) -> Result<Touched, StoreError> {
     let bound = identity(connection)?;
     let is_other_server = bound.server.is_some_and(|bound| bound != server);
     let is_other_principal = bound.principal.is_some_and(|bound| bound != reply.principal);
@@ -63,5 +64,9 @@ pub(crate) fn bind(
     meta::write(connection, meta::PUSH_ORDINAL, &ordinal.max(reply.push_ordinal))?;
     envelope::insert_device(connection, reply.device, &reply.principal)?;
     let live = if is_other_device { outbox::live_records(connection)? } else { vec![] };
-    live.into_iter().try_for_each(|record| refresh_stored(connection, schema, record))
+    let mut touched = Touched::default();
+    for record in live {
+        touched.extend(refresh_stored(connection, schema, record)?);
+    }
+    Ok(touched)
 }

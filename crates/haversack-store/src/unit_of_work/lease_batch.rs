@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use super::materialise::refresh_stored;
 use super::reject::roll_back;
+use super::touched::Touched;
 use crate::StoreError;
 use crate::table::{document, lane, meta, outbox, tail};
 
@@ -26,8 +27,8 @@ pub struct Leased {
     pub push_ordinal: u64,
     /// Entries wait that did not fit.
     pub has_more: bool,
-    /// Records whose state changed.
-    pub changed: BTreeSet<RecordId>,
+    /// What it touched: records whose state changed.
+    pub changed: Touched,
 }
 
 /// Leases at most `change_sets_max` entries: frozen ones as they are, then pending ones, authored now. What is to be
@@ -74,7 +75,8 @@ pub(crate) fn lease_batch(
         match freeze(connection, &mut freezer, &entry)? {
             Ok(parts) => {
                 outbox::freeze(connection, order, &parts)?;
-                batch.changed.extend(parts.iter().map(|part| part.record));
+                let touched = &entry.change_set.parts;
+                touched.iter().for_each(|part| batch.changed.add(&part.collection, part.record));
                 // Its bytes are stored all the same, and open the next batch.
                 if !batch.has_room(change_sets_max, &parts) {
                     break;
@@ -83,10 +85,9 @@ pub(crate) fn lease_batch(
             }
             Err(refusal) => {
                 let fallen = roll_back(connection, order, &refusal.rejection(), None)?;
-                for record in &fallen.stale {
-                    refresh_stored(connection, schema, *record)?;
+                for record in fallen.stale {
+                    batch.changed.extend(refresh_stored(connection, schema, record)?);
                 }
-                batch.changed.extend(fallen.stale);
                 break;
             }
         }
@@ -173,7 +174,7 @@ struct Batch {
     push: Vec<PushedChangeSet>,
     withdraw: Vec<ChangeSetId>,
     bytes: usize,
-    changed: BTreeSet<RecordId>,
+    changed: Touched,
 }
 
 impl Batch {

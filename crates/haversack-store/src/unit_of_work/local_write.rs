@@ -1,7 +1,5 @@
 //! A local edit: the change set in the outbox and the new rows, in one transaction; no document is loaded.
 
-use std::collections::BTreeSet;
-
 use haversack_core::id_map::{rewrite_change_set, rewrite_row};
 use haversack_core::outbox::{BaseHeads, EntryState};
 use haversack_core::{ChangeSet, EditRefusal, Intent, Part, Reference, Row, ValueRefusal, overlay};
@@ -9,6 +7,7 @@ use haversack_protocol::limits::{CHANGE_BYTES_MAX, CHANGE_OPS_MAX, CHANGE_SET_BY
 use haversack_protocol::{ChangeSetId, Code, RecordId, Rejection, Role, Schema};
 use rusqlite::Connection;
 
+use super::touched::Touched;
 use crate::StoreError;
 use crate::table::record::FoundRow;
 use crate::table::{document, id_map, meta, outbox, record, tail};
@@ -19,7 +18,7 @@ pub(crate) fn local_write(
     schema: &Schema,
     mut change_set: ChangeSet,
     entries_max: u64,
-) -> Result<BTreeSet<RecordId>, StoreError> {
+) -> Result<Touched, StoreError> {
     let role = meta::read(connection, meta::ROLE)?.unwrap_or(Role::Mentor);
     change_set.check(schema, role)?;
     check_sizes(&change_set)?;
@@ -32,23 +31,31 @@ pub(crate) fn local_write(
     let base = change_set.parts.iter().map(|part| base_heads(connection, part.record));
     let base = base.collect::<Result<Vec<_>, _>>()?;
     tail::append(connection, &change_set, &base, priority(schema, &change_set), entries_max)?;
-    Ok(change_set.parts.iter().map(|part| part.record).collect())
+    Ok(touched_by(&change_set))
+}
+
+fn touched_by(change_set: &ChangeSet) -> Touched {
+    let mut touched = Touched::default();
+    change_set.parts.iter().for_each(|part| touched.add(&part.collection, part.record));
+    touched
 }
 
 /// Forgets a change set that was set aside for good. What was parked for its sake waits for nothing any more and is
 /// refused with it.
-pub(crate) fn discard(connection: &Connection, id: ChangeSetId) -> Result<BTreeSet<RecordId>, StoreError> {
+pub(crate) fn discard(connection: &Connection, id: ChangeSetId) -> Result<Touched, StoreError> {
     tail::file(connection)?;
     let entry = outbox::find(connection, id)?.ok_or(StoreError::UnknownChangeSet(id))?;
     if entry.state.set_aside().is_none() {
         return Err(StoreError::NotSetAside(id));
     }
     let dependant = Rejection { root_cause: Some(id), ..Rejection::of(Code::DependencyRejected) };
-    for order in outbox::parked_for(connection, id)? {
-        outbox::set_aside(connection, order, &EntryState::Rejected(dependant.clone()))?;
+    let mut touched = touched_by(&entry.change_set);
+    for parked in outbox::parked_for(connection, id)? {
+        outbox::set_aside(connection, parked.order, &EntryState::Rejected(dependant.clone()))?;
+        touched.extend(touched_by(&parked.change_set));
     }
     outbox::remove(connection, entry.order)?;
-    Ok(entry.change_set.parts.iter().map(|part| part.record).collect())
+    Ok(touched)
 }
 
 /// Replaces change sets that were set aside, each by the one beside it.
@@ -57,13 +64,13 @@ pub(crate) fn resubmit(
     schema: &Schema,
     replaced: Vec<(ChangeSetId, ChangeSet)>,
     entries_max: u64,
-) -> Result<BTreeSet<RecordId>, StoreError> {
-    let mut changed = BTreeSet::new();
+) -> Result<Touched, StoreError> {
+    let mut touched = Touched::default();
     for (id, corrected) in replaced {
-        changed.extend(discard(connection, id)?);
-        changed.extend(local_write(connection, schema, corrected, entries_max)?);
+        touched.extend(discard(connection, id)?);
+        touched.extend(local_write(connection, schema, corrected, entries_max)?);
     }
-    Ok(changed)
+    Ok(touched)
 }
 
 /// Half of what one change may hold, and what a whole change set may: values are written beside their keys, and asserting a value takes two operations.

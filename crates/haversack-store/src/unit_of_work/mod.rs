@@ -8,10 +8,12 @@ mod local_write;
 mod materialise;
 mod prepare;
 mod reject;
+mod touched;
 
 pub use apply_page::{AppliedPage, PageOutcome};
 pub use bind::Identity;
 pub use lease_batch::Leased;
+pub use touched::Touched;
 
 pub(crate) use apply_page::apply_page;
 pub(crate) use bind::{bind, identity};

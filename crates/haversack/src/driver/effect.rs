@@ -1,6 +1,5 @@
 //! The effects: registering, renewing a token, one exchange. The network is only ever awaited between transactions.
 
-use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,14 +9,14 @@ use std::time::Duration;
 use haversack_core::sync::{Failure, Input, LiveLoss, Outcome, Sent};
 use haversack_protocol::limits::{PAGE_BYTES_TARGET, TOKEN_WAIT_MAX_MS};
 use haversack_protocol::{
-    ChangeSetId, Code, DeviceId, DeviceRequest, PrincipalId, ProtocolRange, RecordId, SyncRequest,
+    ChangeSetId, Code, DeviceId, DeviceRequest, PrincipalId, ProtocolRange, SyncRequest,
 };
-use haversack_store::{Leased, PageOutcome, Store, StoreError};
-use tokio::sync::broadcast;
+use haversack_store::{Leased, PageOutcome, Store, StoreError, Touched};
 
 use crate::client::run_blocking;
 use crate::clock;
 use crate::transport::{LiveSocket, Reply, Token, TokenProvider, TokenRefusal, Transport, TransportError};
+use crate::watch::Commits;
 
 /// What an effect came to.
 pub(crate) struct Done {
@@ -42,7 +41,7 @@ struct LinkState {
 /// The store, the server and the token: what effects work with.
 pub(crate) struct Link {
     store: Arc<Store>,
-    commits: broadcast::Sender<()>,
+    commits: Commits,
     transport: Transport,
     tokens: Arc<dyn TokenProvider>,
     state: Mutex<LinkState>,
@@ -76,7 +75,7 @@ impl Exchanged {
 impl Link {
     pub(crate) fn new(
         store: Arc<Store>,
-        commits: broadcast::Sender<()>,
+        commits: Commits,
         transport: Transport,
         tokens: Arc<dyn TokenProvider>,
     ) -> Self {
@@ -135,8 +134,9 @@ impl Link {
             return Err(TransportError::OtherPrincipal);
         }
         let server = self.transport.server();
-        let bound = self.stored_or(move |store| store.bind(&server, &reply)).await?;
-        bound.map_err(|error| match error {
+        let bind = self.telling(move |store| store.bind(&server, &reply), |touched| touched);
+        let bound = self.stored_or(bind).await?;
+        bound.map(drop).map_err(|error| match error {
             StoreError::OtherPrincipal => TransportError::OtherPrincipal,
             _ => TransportError::NotStored,
         })
@@ -186,8 +186,8 @@ impl Link {
             return Err(TransportError::OtherPrincipal);
         }
         let device = identity.device.ok_or(TransportError::Incomplete)?;
-        let leased = self.stored(move |store| store.lease_batch(change_sets_max, withdraw)).await?;
-        tell(&self.commits, &leased.changed);
+        let lease = move |store: &Store| store.lease_batch(change_sets_max, withdraw);
+        let leased = self.stored(self.telling(lease, |leased| &leased.changed)).await?;
         let request = self.request(device, token.principal.clone(), leased).await?;
         pushed.extend(request.push.iter().map(|change_set| change_set.id));
         let reply = match self.transport.sync(&token, &request).await {
@@ -230,15 +230,8 @@ impl Link {
         let was_in_full = self.with_state(|state| state.echo_in_full);
         let (mut settled, mut more_to_read, mut asks_in_full) = (0, end.more, false);
         for page in pages {
-            // Told from inside, so that watchers hear of it even when this exchange is dropped meanwhile.
-            let commits = self.commits.clone();
-            let applied = self
-                .stored(move |store| {
-                    let applied = store.apply_page(&page)?;
-                    tell(&commits, &applied.changed);
-                    Ok(applied)
-                })
-                .await?;
+            let apply = self.telling(move |store| store.apply_page(&page), |applied| &applied.changed);
+            let applied = self.stored(apply).await?;
             settled += applied.accepted + applied.rejected;
             let needs_full = applied.outcome == PageOutcome::NeedsFullEcho;
             self.with_state(|state| state.echo_in_full = needs_full);
@@ -278,6 +271,24 @@ impl Link {
         let _ = self.stored(move |store| store.note_failure(&sent, word, None)).await;
     }
 
+    /// Work that tells watchers what it touched: from inside, so that they hear of it even when an exchange is dropped
+    /// meanwhile.
+    fn telling<T, W>(
+        &self,
+        work: W,
+        touched: fn(&T) -> &Touched,
+    ) -> impl FnOnce(&Store) -> Result<T, StoreError> + use<T, W>
+    where
+        W: FnOnce(&Store) -> Result<T, StoreError>,
+    {
+        let commits = self.commits.clone();
+        move |store| {
+            let done = work(store)?;
+            commits.tell(touched(&done));
+            Ok(done)
+        }
+    }
+
     async fn stored<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
@@ -305,11 +316,4 @@ async fn asked(tokens: &dyn TokenProvider, renew: bool) -> Option<Token> {
         polled.unwrap_or(Poll::Ready(Err(TokenRefusal)))
     });
     polled.await.ok()
-}
-
-fn tell(commits: &broadcast::Sender<()>, changed: &BTreeSet<RecordId>) {
-    if !changed.is_empty() {
-        // Nobody listening is fine.
-        let _ = commits.send(());
-    }
 }

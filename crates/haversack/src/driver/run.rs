@@ -8,7 +8,7 @@ use std::time::Duration;
 use haversack_core::sync::{Effect, Engine, Failure, Input, Live, LiveEffect, LiveInput, Outcome, Phase};
 use haversack_protocol::{Code, FrameRefusal, UnixMillis};
 use haversack_store::Store;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::effect::{Done, Link};
@@ -17,6 +17,7 @@ use crate::clock;
 use crate::error::Error;
 use crate::status::{Progress, SyncReport};
 use crate::transport::{ServerAddress, TokenProvider, Transport, TransportError};
+use crate::watch::Commits;
 
 /// What the handle tells the loop.
 pub(crate) enum Message {
@@ -36,7 +37,7 @@ type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
 /// Everything the loop owns.
 pub(crate) struct Driver {
     store: Arc<Store>,
-    commits: broadcast::Sender<()>,
+    commits: Commits,
     progress: watch::Sender<Progress>,
     engine: Engine,
     link: Option<Arc<Link>>,
@@ -54,7 +55,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(
         store: Arc<Store>,
-        commits: broadcast::Sender<()>,
+        commits: Commits,
         progress: watch::Sender<Progress>,
         wants_live: bool,
     ) -> Self {

@@ -1,11 +1,13 @@
 //! Reading: what a row shows, as serde's data.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::vec::IntoIter;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use haversack_protocol::{CollectionSchema, FieldKind};
-use serde::de::value::{SeqDeserializer, StringDeserializer};
+use serde::de::value::{SeqDeserializer, StrDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
@@ -14,22 +16,24 @@ use crate::record::field::Value;
 use crate::record::projection::Row;
 
 /// The fields a row shows.
-pub(super) struct Shown {
-    fields: IntoIter<(String, Value)>,
-    next: Option<(String, Value)>,
+pub(super) struct Shown<'r> {
+    fields: IntoIter<(&'r str, &'r Value)>,
+    next: Option<(&'r str, &'r Value)>,
 }
 
-impl Shown {
-    pub(super) fn of(collection: &CollectionSchema, row: &Row) -> Self {
+/// What a set without elements shows.
+static NO_ELEMENTS: Value = Value::Set(BTreeSet::new());
+
+impl<'r> Shown<'r> {
+    pub(super) fn of(collection: &'r CollectionSchema, row: &'r Row) -> Self {
         let sets = collection.fields.iter().filter(|(_, field)| field.kind == FieldKind::Set);
         let empty = sets.filter(|(name, _)| row.effective(name).is_none());
-        let shown = row.shown().map(|(name, value)| (name.to_owned(), value.clone()));
-        let fields = shown.chain(empty.map(|(name, _)| (name.clone(), Value::Set([].into()))));
+        let fields = row.shown().chain(empty.map(|(name, _)| (name.as_str(), &NO_ELEMENTS)));
         Self { fields: fields.collect::<Vec<_>>().into_iter(), next: None }
     }
 }
 
-impl<'de> Deserializer<'de> for Shown {
+impl<'de> Deserializer<'de> for Shown<'_> {
     type Error = TypeRefusal;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TypeRefusal> {
@@ -42,47 +46,49 @@ impl<'de> Deserializer<'de> for Shown {
     }
 }
 
-impl<'de> MapAccess<'de> for Shown {
+impl<'de> MapAccess<'de> for Shown<'_> {
     type Error = TypeRefusal;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, TypeRefusal> {
         self.next = self.fields.next();
-        let Some((name, _)) = &self.next else { return Ok(None) };
-        let name: StringDeserializer<TypeRefusal> = name.clone().into_deserializer();
+        let Some((name, _)) = self.next else { return Ok(None) };
+        let name: StrDeserializer<'_, TypeRefusal> = name.into_deserializer();
         seed.deserialize(name).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, TypeRefusal> {
         let (name, value) = self.next.take().ok_or(TypeRefusal::Shape)?;
-        seed.deserialize(Held(value)).map_err(|refusal| refusal.at(&name))
+        seed.deserialize(Held(value)).map_err(|refusal| refusal.at(name))
     }
 }
 
 /// One value.
-struct Held(Value);
+struct Held<'r>(&'r Value);
 
-impl Held {
-    fn into_text(self) -> Option<String> {
+impl<'r> Held<'r> {
+    fn text(&self) -> Option<Cow<'r, str>> {
         match self.0 {
-            Value::Text(text) | Value::Date(text) | Value::Decimal(text) => Some(text),
-            Value::Instant(at) => Some(at.to_string()),
-            Value::Reference(reference) => Some(reference.to_string()),
-            Value::Bytes(bytes) => Some(BASE64.encode(bytes)),
+            Value::Text(text) | Value::Date(text) | Value::Decimal(text) => Some(text.into()),
+            Value::Instant(at) => Some(at.to_string().into()),
+            Value::Reference(reference) => Some(reference.to_string().into()),
+            Value::Bytes(bytes) => Some(BASE64.encode(bytes).into()),
             _ => None,
         }
     }
 }
 
-impl<'de> Deserializer<'de> for Held {
+impl<'de> Deserializer<'de> for Held<'_> {
     type Error = TypeRefusal;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TypeRefusal> {
         match self.0 {
-            Value::Integer(number) | Value::Counter(number) => visitor.visit_i64(number),
-            Value::Float(number) => visitor.visit_f64(number),
-            Value::Boolean(truth) => visitor.visit_bool(truth),
-            Value::Set(elements) => visitor.visit_seq(SeqDeserializer::new(elements.into_iter())),
-            _ => visitor.visit_string(self.into_text().ok_or(TypeRefusal::Shape)?),
+            Value::Integer(number) | Value::Counter(number) => visitor.visit_i64(*number),
+            Value::Float(number) => visitor.visit_f64(*number),
+            Value::Boolean(truth) => visitor.visit_bool(*truth),
+            Value::Set(elements) => {
+                visitor.visit_seq(SeqDeserializer::new(elements.iter().map(String::as_str)))
+            }
+            _ => visitor.visit_str(&self.text().ok_or(TypeRefusal::Shape)?),
         }
     }
 
@@ -95,20 +101,20 @@ impl<'de> Deserializer<'de> for Held {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TypeRefusal> {
         match self.0 {
-            Value::Bytes(bytes) => visitor.visit_seq(SeqDeserializer::new(bytes.into_iter())),
+            Value::Bytes(bytes) => visitor.visit_seq(SeqDeserializer::new(bytes.iter().copied())),
             value => Self(value).deserialize_any(visitor),
         }
     }
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TypeRefusal> {
-        self.deserialize_byte_buf(visitor)
+        match self.0 {
+            Value::Bytes(bytes) => visitor.visit_bytes(bytes),
+            value => Self(value).deserialize_any(visitor),
+        }
     }
 
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TypeRefusal> {
-        match self.0 {
-            Value::Bytes(bytes) => visitor.visit_byte_buf(bytes),
-            value => Self(value).deserialize_any(visitor),
-        }
+        self.deserialize_bytes(visitor)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TypeRefusal> {
@@ -130,7 +136,7 @@ impl<'de> Deserializer<'de> for Held {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, TypeRefusal> {
-        let text = self.into_text().ok_or(TypeRefusal::Shape)?;
+        let text = self.text().ok_or(TypeRefusal::Shape)?;
         visitor.visit_enum(IntoDeserializer::<TypeRefusal>::into_deserializer(text))
     }
 

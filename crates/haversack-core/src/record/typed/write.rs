@@ -44,8 +44,8 @@ impl<'s> Serializer for Fields<'s> {
     type SerializeStruct = Collecting<'s>;
     type SerializeStructVariant = Refused;
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Collecting<'s>, TypeRefusal> {
-        Ok(Collecting { collection: self.0, written: Written::new(), key: None })
+    fn serialize_struct(self, _: &'static str, fields: usize) -> Result<Collecting<'s>, TypeRefusal> {
+        self.serialize_map(Some(fields))
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<Collecting<'s>, TypeRefusal> {
@@ -110,7 +110,7 @@ impl SerializeStruct for Collecting<'_> {
     }
 
     fn end(self) -> Result<Written, TypeRefusal> {
-        Ok(self.written)
+        SerializeMap::end(self)
     }
 }
 

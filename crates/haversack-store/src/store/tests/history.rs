@@ -131,7 +131,7 @@ fn edits_stored_together_are_stored_all_or_none_and_a_rehearsal_stores_nothing()
         assert!(matches!(refused, Err(StoreError::Edit(EditRefusal::Required { .. }))));
         assert_eq!(phone.store.get(record(1)).expect("reads"), None);
     }
-    assert_eq!(phone.store.local_write_all(vec![good(1), good(2)]).expect("stored").len(), 2);
+    assert_eq!(phone.store.local_write_all(vec![good(1), good(2)]).expect("stored").records().count(), 2);
     assert_eq!(phone.store.unsynced().expect("counts"), 2, "each waits for a verdict of its own");
     phone.assert_sound();
 }

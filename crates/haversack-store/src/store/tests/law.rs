@@ -1,12 +1,15 @@
 //! The law of rows: whatever happens in whatever order, they are what documents and outbox make of them, and when
 //! nothing is under way any more every device and the server hold the same.
 
+use std::collections::BTreeMap;
+
 use haversack_core::{Intent, Part};
 use haversack_protocol::{RecordId, Role};
 use quickcheck::{Arbitrary, Gen, QuickCheck};
 
 use super::server::Server;
 use super::world::{Phone, activity, change_set, edit, id, person, record, refer, set, text};
+use crate::{StoredRecord, Touched};
 use haversack_core::Value;
 
 /// One step of one of two phones.
@@ -97,7 +100,7 @@ impl Run {
         Self { server, phones, written: 0 }
     }
 
-    fn write(&mut self, phone: usize, seeds: &[(u8, u8, u8)], is_refused: bool) {
+    fn write(&mut self, phone: usize, seeds: &[(u8, u8, u8)], is_refused: bool) -> Touched {
         let (index, phone) = (phone, &self.phones[phone]);
         let mut parts: Vec<Part> = Vec::new();
         for part in seeds.iter().filter_map(|seed| part_of(index, phone, *seed)) {
@@ -106,21 +109,27 @@ impl Run {
             }
         }
         self.written += 1;
-        if phone.store.local_write(change_set(self.written, parts)).is_ok() && is_refused {
+        let written = phone.store.local_write(change_set(self.written, parts));
+        if written.is_ok() && is_refused {
             self.server.refused.insert(id(self.written));
         }
+        written.unwrap_or_default()
     }
 
-    fn step(&mut self, step: &Step) {
+    /// Takes a step and says what it touched on the phone that took it.
+    fn step(&mut self, step: &Step) -> Touched {
         match step {
             Step::Write(phone, seeds) => self.write(*phone, seeds, false),
             Step::WriteRefused(phone, seeds) => self.write(*phone, seeds, true),
             Step::LeaseOnly(phone, max) => {
-                drop(self.phones[*phone].store.lease_batch(usize::from(*max), None).expect("leases"));
+                self.phones[*phone].store.lease_batch(usize::from(*max), None).expect("leases").changed
             }
             Step::Push(phone) => self.phones[*phone].push(&mut self.server),
-            Step::Pull(phone, rows) => drop(self.phones[*phone].pull(&self.server, usize::from(*rows))),
-            Step::ReadAnew(phone) => self.phones[*phone].read_anew(),
+            Step::Pull(phone, rows) => self.phones[*phone].pull(&self.server, usize::from(*rows)).changed,
+            Step::ReadAnew(phone) => {
+                self.phones[*phone].read_anew();
+                Touched::default()
+            }
         }
     }
 
@@ -151,4 +160,43 @@ fn rows_equal_fresh_evaluation_after_any_interleaving_and_all_converge() {
         })
     }
     QuickCheck::new().tests(40).quickcheck(law as fn(Vec<Step>) -> bool);
+}
+
+/// Every record as a phone reads it.
+fn read_all(phone: &Phone) -> BTreeMap<RecordId, StoredRecord> {
+    let all = phone.store.records_after(None, 1_000).expect("reads");
+    all.into_iter().map(|found| (found.record, found)).collect()
+}
+
+/// Says whether everything that reads differently was touched.
+fn tells_all(phone: &Phone, before: &BTreeMap<RecordId, StoredRecord>, touched: &Touched) -> bool {
+    let after = read_all(phone);
+    before.keys().chain(after.keys()).all(|record| {
+        let (before, after) = (before.get(record), after.get(record));
+        let mut found = before.into_iter().chain(after);
+        before == after || found.all(|found| touched.has_record(&found.collection, *record))
+    })
+}
+
+#[test]
+fn whatever_reads_differently_after_a_commit_was_touched_by_it() {
+    fn law(steps: Vec<Step>) -> bool {
+        let mut run = Run::new();
+        let pulls = [Step::Push(0), Step::Pull(0, 9), Step::Push(1), Step::Pull(1, 9), Step::Pull(0, 9)];
+        for step in steps.iter().chain(&pulls) {
+            let before = [0, 1].map(|phone| read_all(&run.phones[phone]));
+            let touched = run.step(step);
+            if !run.phones.iter().zip(&before).all(|(phone, before)| tells_all(phone, before, &touched)) {
+                return false;
+            }
+        }
+        run.phones.iter().all(|phone| {
+            phone.store.set_aside().expect("reads").into_iter().all(|entry| {
+                let before = read_all(phone);
+                let touched = phone.store.discard(entry.change_set.id).expect("was refused");
+                tells_all(phone, &before, &touched)
+            })
+        })
+    }
+    QuickCheck::new().tests(30).quickcheck(law as fn(Vec<Step>) -> bool);
 }

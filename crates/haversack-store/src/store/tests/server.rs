@@ -176,7 +176,7 @@ impl Server {
             let Write::Register { field, .. } = write else { return None };
             let (name, document) = &self.documents[record];
             let row = project(document, self.collection(name));
-            row.marks.contains_key(field).then(|| (*record, field.clone()))
+            row.marks.contains_key(field.as_str()).then(|| (*record, field.clone()))
         };
         let shadowed = outcome.writes.iter().filter_map(covered).collect();
         let server_changes = self.rewrite();

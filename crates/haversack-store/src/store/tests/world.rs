@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::server::Server;
 use crate::table::{outbox, tail};
-use crate::{AppliedPage, HostKey, PageOutcome, Store, StoreKey};
+use crate::{AppliedPage, HostKey, PageOutcome, Store, StoreKey, Touched};
 
 pub(super) const SCHEMA: &str = r#"{"version": 1, "collections": {
     "person": {"fields": {
@@ -106,9 +106,10 @@ impl Phone {
     }
 
     /// Leases and delivers; what the server says stays there.
-    pub(super) fn push(&self, server: &mut Server) {
+    pub(super) fn push(&self, server: &mut Server) -> Touched {
         let leased = self.store.lease_batch(256, None).expect("leases");
         server.push(self.device, &leased.push);
+        leased.changed
     }
 
     pub(super) fn next_page(&self, server: &Server, rows_max: usize) -> PageBody {

@@ -100,7 +100,7 @@ impl Contender for Phone {
         let collection = schema.collection(ACTIVITY).ok_or("the schema has its collection")?;
         let mut changes = Changes::new();
         for (field, value) in record.as_object().ok_or("a record is an object")? {
-            let Some(known) = collection.fields.get(field).filter(|_| field != ID) else { continue };
+            let Some(known) = collection.fields.get(field.as_str()).filter(|_| field != ID) else { continue };
             changes = match value_from_json(known.kind, value)? {
                 Value::Set(elements) => elements.iter().fold(changes, |all, element| all.add(field, element)),
                 value => changes.put(field, value),
@@ -157,7 +157,7 @@ impl Contender for Phone {
                 let mut record = json!({ ID: Uuid::from_bytes(*found.record.as_bytes()).to_string() });
                 for field in collection.fields.keys() {
                     if let Some(value) = found.row.effective(field) {
-                        record[field] = value_to_json(value);
+                        record[field.as_str()] = value_to_json(value);
                     }
                 }
                 all.push(record);
