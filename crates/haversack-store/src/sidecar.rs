@@ -119,6 +119,11 @@ impl Sidecar {
         Self { progress: Progress::Ready, ..self.clone() }
     }
 
+    /// The same store under the key it has now, whatever key it was being given.
+    pub(crate) fn settled(&self) -> Self {
+        Self { progress: Progress::Ready, next: None, ..self.clone() }
+    }
+
     /// The same store while it is being given another key.
     pub(crate) fn with_next(&self, next: NextKey) -> Self {
         Self { next: Some(next), ..self.clone() }

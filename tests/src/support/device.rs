@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use haversack::{
     Changes, Config, Error, Haversack, HostKey, OutboxEntry, PrincipalId, RecordId, Row, ServerAddress,
-    StoreKey, StoredRecord, SyncReport, TenantId, Token, TokenFuture, TokenProvider, TokenRefusal,
+    StoreKey, StoredRecord, SyncReport, TenantId, Token, TokenFuture, TokenProvider, TokenRefusal, restore,
 };
 
 use super::shape::{NORTH, schema};
@@ -83,7 +84,7 @@ impl Device {
     async fn made(principal: &str, token: String, wants_live: bool) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let key = StoreKey::from_bytes([7; 32]);
-        let store = open(&folder, &key, wants_live).await.expect("a new store");
+        let store = open(folder.path(), &key, wants_live).await.expect("a new store");
         Self { store, folder: Some(folder), key, principal: principal.to_owned(), token, wants_live }
     }
 
@@ -92,7 +93,7 @@ impl Device {
     /// # Errors
     /// The library's.
     pub async fn open_again(&self) -> Result<Haversack, Error> {
-        open(self.folder.as_ref().expect("there until the end"), &self.key, self.wants_live).await
+        open(self.folder.as_ref().expect("there until the end").path(), &self.key, self.wants_live).await
     }
 
     /// Closes the store and opens it again.
@@ -100,6 +101,30 @@ impl Device {
         self.store.clone().close().await.expect("closed");
         let store = self.open_again().await.expect("the store is still there");
         Self { store, ..self }
+    }
+
+    /// Closes the store, puts a backup in its place and opens that. Returns the device, and the folder in which the store
+    /// there was lies whole.
+    pub async fn restore(self, backup: &Path) -> (Self, PathBuf) {
+        self.store.clone().close().await.expect("closed");
+        let folder = self.folder.as_ref().expect("there until the end").path();
+        let keys = HostKey::new(self.key.clone());
+        let report = restore(backup, folder, &keys).expect("restored");
+        let aside = report.aside.expect("there was a store");
+        let store = self.open_again().await.expect("the restored store");
+        (Self { store, ..self }, aside)
+    }
+
+    /// The store in another folder, as a device of the same owner.
+    pub async fn beside(&self, folder: &Path) -> Self {
+        let store = open(folder, &self.key, false).await.expect("a store");
+        let (key, principal, token) = (self.key.clone(), self.principal.clone(), self.token.clone());
+        Self { store, folder: None, key, principal, token, wants_live: false }
+    }
+
+    /// The key of the store.
+    pub fn keys(&self) -> HostKey {
+        HostKey::new(self.key.clone())
     }
 
     /// The owner's token.
@@ -173,8 +198,8 @@ impl Device {
     }
 }
 
-async fn open(folder: &tempfile::TempDir, key: &StoreKey, wants_live: bool) -> Result<Haversack, Error> {
+async fn open(folder: &Path, key: &StoreKey, wants_live: bool) -> Result<Haversack, Error> {
     let keys = Arc::new(HostKey::new(key.clone()));
-    let config = Config::new(folder.path(), schema(), keys);
+    let config = Config::new(folder, schema(), keys);
     Haversack::open(if wants_live { config } else { config.without_live_connection() }).await
 }

@@ -119,17 +119,26 @@ impl KeyedConnection {
     /// [`StoreError::Corrupt`] for a damaged page, [`StoreError::DiskFull`], or another failure of the disk. The copy is
     /// then of no use; this database is as it was.
     pub(crate) fn copy_into(self, path: &Path, key: &StoreKey, next: &StoreKey) -> Result<(), StoreError> {
+        self.write_copy(path)?;
         let connection = self.0;
-        connection.execute_batch(DURABILITY)?;
-        let text = path.to_str().ok_or(StoreError::NoAccess)?;
-        connection.execute("VACUUM INTO ?1", [text])?;
-        refuse_zeros(&connection)?;
         let copy = Self::open(path, key, Creation::Forbidden)?.0;
         change_key(&copy, next)?;
         copy.close().map_err(|(_, error)| error)?;
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         connection.close().map_err(|(_, error)| error)?;
         Ok(())
+    }
+
+    /// Writes a whole copy, log included, as one file under the same key: the state of one moment, beside writers.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] for a damaged page, [`StoreError::DiskFull`], or another failure of the disk. The copy is
+    /// then of no use; this database is as it was.
+    pub(crate) fn write_copy(&self, path: &Path) -> Result<(), StoreError> {
+        self.0.execute_batch(DURABILITY)?;
+        let text = path.to_str().ok_or(StoreError::NoAccess)?;
+        self.0.execute("VACUUM INTO ?1", [text])?;
+        refuse_zeros(&self.0)
     }
 
     pub(super) fn into_writer(self) -> Result<Connection, StoreError> {

@@ -1,5 +1,6 @@
 //! Stories over a real store file and a small server that admits with core.
 
+mod backup;
 mod damage;
 mod foresight;
 mod full_disk;
