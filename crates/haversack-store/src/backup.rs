@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use haversack_protocol::StoreId;
 
-use crate::connection::{Connections, Creation, KeyedConnection, furnish, written_findings};
+use crate::connection::{Connections, Creation, KeyedConnection, Layout, furnish, written_findings};
 use crate::files::{StoreFiles, unfinished_beside};
 use crate::lock::StoreLock;
 use crate::open::open_store;
@@ -90,13 +90,15 @@ fn complete(copy: &StoreFiles, key: &StoreKey, sidecar: &Sidecar) -> Result<(), 
         return Err(StoreError::MixedFiles);
     }
     furnish(copied, forget_device)?;
-    let findings = written_findings(&open()?.into_examiner()?)?;
-    if !findings.is_empty() {
+    let examiner = open()?.into_examiner()?;
+    if !written_findings(&examiner)?.is_empty() {
         return Err(StoreError::Corrupt);
     }
+    let layout = Layout::read(&examiner)?;
+    drop(examiner);
     copy.remove_empty_log()?;
     File::open(copy.database())?.sync_all()?;
-    sidecar.write(copy)
+    sidecar.laid_out(layout).write(copy)
 }
 
 /// Puts the backup in `backup` in the place of the store in `folder`, which is moved into a folder of its own there, or need

@@ -5,6 +5,7 @@
 //! work happens whole or not at all".
 
 mod keyed;
+mod layout;
 mod migration;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use rusqlite::{Connection, ffi};
 
 pub(crate) use keyed::{Creation, KeyedConnection, refuse_zeros};
+pub(crate) use layout::Layout;
 
 use crate::files::FileIdentity;
 use crate::lock::StoreLock;

@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn ages_are_rounded_and_a_clock_that_was_put_back_is_told() {
-        let told = |ms| age(UnixMillis(1_000_000), UnixMillis(1_000_000 + ms));
+        let told = |ms: i64| age(UnixMillis(1_000_000), UnixMillis(1_000_000 + ms));
         let hour = 3_600_000;
         assert_eq!(
             [-1, 0, hour - 1, hour, 24 * hour, 7 * 24 * hour, 30 * 24 * hour].map(told),

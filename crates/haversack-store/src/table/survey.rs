@@ -7,9 +7,8 @@ use super::all;
 use crate::StoreError;
 
 /// Numbers by name, and where they come from.
-pub(crate) const NUMBERS: [(&str, &str); 28] = [
+pub(crate) const NUMBERS: [(&str, &str); 27] = [
     ("format", "PRAGMA user_version"),
-    ("page_bytes", "PRAGMA page_size"),
     ("pages", "PRAGMA page_count"),
     ("pages_free", "PRAGMA freelist_count"),
     ("entries_pending", "SELECT count(*) FROM outbox WHERE state = 'pending'"),
