@@ -7,6 +7,7 @@
 
 mod damaged_copy;
 mod examine;
+mod log;
 mod read;
 mod survey;
 

@@ -20,6 +20,9 @@ use crate::{StoreError, StoreKey};
 /// Bytes of one row of filling.
 const FILLING_BYTES: u64 = 64 << 20;
 
+/// Tables of which one at least must be readable.
+const PROBED: [&str; 6] = ["meta", "outbox", "outbox_tail", "document", "lane", "id_map"];
+
 /// Where things begin in a database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Layout {
@@ -48,6 +51,12 @@ impl Layout {
         let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
         let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
         bytes.filter(|_| rest.is_empty())?.try_into().ok()
+    }
+
+    /// Questions for the first row of tables that matter; one answer proves that salt and key are the database's.
+    pub(crate) fn probes(&self) -> impl Iterator<Item = String> {
+        let is_known = |table: &&str| self.roots.contains_key(*table);
+        PROBED.into_iter().filter(is_known).map(|table| format!("SELECT 1 FROM {table} LIMIT 1"))
     }
 
     /// Makes a database whose first page says that the tables begin where this layout has them, and whose own pages lie

@@ -8,6 +8,7 @@ use haversack_protocol::StoreId;
 use ring::rand::{SecureRandom, SystemRandom};
 use rusqlite::Connection;
 
+use super::log;
 use crate::connection::{Creation, KeyedConnection, Layout, observe, written_findings};
 use crate::files::{PAGE_BYTES, StoreFiles};
 use crate::sidecar::Sidecar;
@@ -126,41 +127,31 @@ impl DamagedCopy {
         if self.flatten().is_ok() {
             return Ok(());
         }
-        self.mended = Mended::Tables;
-        let scaffold = self.put_scaffold(layout)?;
-        // Fails where the log brings a list of tables that is damaged as well.
-        let _ = self.flatten();
-        if self.first_page()? != scaffold && self.flatten().is_ok() {
+        // SQLite moves no log into what it does not open. It may bring a first page of its own.
+        log::move_in(&self.scratch.0.join("store.db-wal"), &self.database)?;
+        if self.flatten().is_ok() {
             return Ok(());
         }
-        // What was moved in may have cut the pages off that lie behind.
+        self.mended = Mended::Tables;
         self.put_scaffold(layout)?;
-        self.flatten()
+        self.flatten()?;
+        let is_readable =
+            |probe: String| self.ask(|connection| Ok(connection.prepare(&probe)?.exists([])?)).is_ok();
+        if layout.probes().any(is_readable) { Ok(()) } else { Err(StoreError::Corrupt) }
     }
 
-    fn first_page(&self) -> Result<Vec<u8>, StoreError> {
-        let mut page = vec![];
-        File::open(&self.database)?.take(PAGE_BYTES).read_to_end(&mut page)?;
-        Ok(page)
-    }
-
-    /// Puts a first page and a list of tables of the known layout over the copy's, and returns that page.
-    fn put_scaffold(&self, layout: &Layout) -> Result<Vec<u8>, StoreError> {
+    /// Puts a first page and a list of tables of the known layout over the copy's.
+    fn put_scaffold(&self, layout: &Layout) -> Result<(), StoreError> {
         let path = self.scratch.0.join("scaffold.db");
-        if path.exists() {
-            fs::remove_file(&path)?;
-        }
         let mut database = File::options().write(true).open(&self.database)?;
         let length = database.metadata()?.len().next_multiple_of(PAGE_BYTES) + GAP_BYTES;
         layout.scaffold(&path, &self.key, length / PAGE_BYTES)?;
         let mut scaffold = File::open(&path)?;
-        let mut first = vec![];
-        Read::by_ref(&mut scaffold).take(PAGE_BYTES).read_to_end(&mut first)?;
-        database.write_all(&first)?;
+        io::copy(&mut Read::by_ref(&mut scaffold).take(PAGE_BYTES), &mut database)?;
         scaffold.seek(SeekFrom::Start(length))?;
         database.seek(SeekFrom::Start(length))?;
         io::copy(&mut scaffold, &mut database)?;
-        Ok(first)
+        Ok(())
     }
 
     fn flatten(&self) -> Result<(), StoreError> {
