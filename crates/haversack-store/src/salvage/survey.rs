@@ -46,12 +46,12 @@ pub(super) fn survey(copy: &mut DamagedCopy, found: &[FoundEntry]) -> Survey {
         }
     }
     match copy.ask(refusals) {
-        Ok(refusals) => refusals.into_iter().for_each(|(rejection, word)| {
-            if let Some(rejection) = rejection {
+        Ok(refusals) => refusals.into_iter().for_each(|refused| {
+            if let Some(rejection) = refused.rejection {
                 *survey.codes.entry(rejection.code.as_str()).or_default() += 1;
                 *survey.rules.entry(rejection.rule.unwrap_or_default()).or_default() += 1;
             }
-            if let Some(word) = word {
+            if let Some(word) = refused.last_error {
                 *survey.codes.entry(known(&word)).or_default() += 1;
             }
         }),

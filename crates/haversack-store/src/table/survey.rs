@@ -57,12 +57,19 @@ pub(crate) fn lines(connection: &Connection, sql: &str) -> Result<Vec<String>, S
     all(connection, sql, [], |row| row.get(0))
 }
 
-/// Why entries were set aside, and the last word on attempts to send them.
-pub(crate) fn refusals(
-    connection: &Connection,
-) -> Result<Vec<(Option<Rejection>, Option<String>)>, StoreError> {
+/// What an entry of the outbox was refused for.
+pub(crate) struct Refused {
+    /// Why it was set aside.
+    pub(crate) rejection: Option<Rejection>,
+    /// The last word on attempts to send it.
+    pub(crate) last_error: Option<String>,
+}
+
+/// What the entries of the outbox were refused for.
+pub(crate) fn refusals(connection: &Connection) -> Result<Vec<Refused>, StoreError> {
     all(connection, "SELECT rejection, last_error FROM outbox", [], |row| {
         let rejection: Option<String> = row.get(0)?;
-        Ok((rejection.and_then(|text| serde_json::from_str(&text).ok()), row.get(1)?))
+        let rejection = rejection.and_then(|text| serde_json::from_str(&text).ok());
+        Ok(Refused { rejection, last_error: row.get(1)? })
     })
 }
