@@ -74,7 +74,8 @@ pub struct SalvageReport {
 /// empty. The damaged store is not touched. An interrupted call leaves nothing under that name and may be repeated.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] when not even the list of tables can be read, [`StoreError::Io`] when `to` holds something,
+/// [`StoreError::Corrupt`] when the list of tables cannot be read and nobody noted where they begin, [`StoreError::Io`]
+/// when `to` holds something,
 /// [`StoreError::AlreadyOpen`], what the key provider answers, or a failure of the disk.
 pub fn salvage(from: &Path, to: &Path, keys: &dyn KeyProvider) -> Result<SalvageReport, StoreError> {
     let files = StoreFiles::in_folder(from);

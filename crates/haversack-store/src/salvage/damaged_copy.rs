@@ -75,8 +75,8 @@ impl DamagedCopy {
     /// Copies database and log into a folder of their own within `folder`, and opens the copy with the key that fits.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] when not even the list of its tables can be read, [`StoreError::SchemaTooNew`], or a failure
-    /// of the disk.
+    /// [`StoreError::Corrupt`] when the list of its tables cannot be read and the sidecar does not know where they begin,
+    /// [`StoreError::SchemaTooNew`], or a failure of the disk.
     pub(crate) fn make(
         files: &StoreFiles,
         candidates: Vec<StoreKey>,
