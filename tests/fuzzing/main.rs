@@ -4,7 +4,7 @@
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
-use haversack_tests::{TARGETS, Target, fed_store_is_sound};
+use haversack_tests::{TARGETS, Target, fed_store_is_sound, feed};
 
 mod seeds;
 
@@ -120,4 +120,22 @@ fn no_kept_and_no_mutated_input_makes_a_decoder_panic_or_take_memory() {
         }
     }
     fed_store_is_sound();
+}
+
+#[test]
+fn every_target_has_its_wrapper_for_a_fuzzer_guided_by_coverage() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).expect("read");
+    assert_eq!(manifest.matches("[[bin]]").count(), TARGETS.len());
+    for Target { name, .. } in TARGETS {
+        assert!(
+            manifest.contains(&format!("name = \"{name}\"\npath = \"fuzz_targets/{name}.rs\"")),
+            "{name}"
+        );
+        let wrapper = std::fs::read_to_string(folder.join(format!("fuzz_targets/{name}.rs"))).expect("read");
+        assert!(wrapper.contains(&format!("haversack_tests::feed(\"{name}\", bytes)")), "{name}");
+        for (_, input) in kept(TARGETS.iter().find(|target| target.name == *name).expect("itself")) {
+            feed(name, &input);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Stories of the outbox over a real store and the real server: what waits arrives, what is refused comes back, and
 //! nothing is lost or sent out of turn.
 
+mod backup;
 mod delivery;
 mod parking;
 mod refusal;

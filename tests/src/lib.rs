@@ -10,4 +10,4 @@ pub use support::{
     Answer, Courier, Device, Gate, Move, Seen, Step, Tokens, Way, World, changes_of, day, decimal,
     empty_reply, eventually, plain_http, schema, text,
 };
-pub use targets::{TARGETS, Target, fed_store_is_sound};
+pub use targets::{TARGETS, Target, fed_store_is_sound, feed};

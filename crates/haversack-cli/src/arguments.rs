@@ -118,7 +118,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Coordinate", &["override", "release", "conflicts"]),
     ("Find the way home", &["sync", "outbox", "notices"]),
     ("Bring in, take out", &["import", "export"]),
-    ("Look after a store", &["inspect", "doctor", "salvage", "rekey", "recovery"]),
+    ("Look after a store", &["inspect", "doctor", "salvage", "backup", "rekey", "recovery"]),
 ];
 
 const TEMPLATE: &str =

@@ -61,6 +61,12 @@ pub(crate) enum Failure {
         "file descriptor {0} cannot be read; open it in the shell: haversack ... --passphrase-fd {0} {0}<FILE"
     )]
     Passphrase(u32),
+    /// The file of an organisation's public key holds something else.
+    #[error("that file holds no X25519 public key: PEM as `openssl pkey -pubout` writes it, or 32 raw bytes")]
+    PublicKey,
+    /// The file of a derived secret holds something else.
+    #[error("that file holds no derived secret: 32 raw bytes, as `openssl pkeyutl -derive` writes them")]
+    SecretForm,
     /// The descriptor of the token cannot be read, or holds none.
     #[error(
         "file descriptor {0} holds no token; open it in the shell: haversack ... --token-fd {0} {0}<TOKENFILE"
@@ -125,7 +131,11 @@ impl Failure {
             | Self::NotPut(_)
             | Self::NoServer => Exit::Usage,
             Self::UnknownRecord(_) | Self::UnknownNotice(_) => Exit::Refused,
-            Self::KeyForm(_) | Self::KeyUnreadable(_) | Self::Passphrase(_) => Exit::Key,
+            Self::KeyForm(_)
+            | Self::KeyUnreadable(_)
+            | Self::Passphrase(_)
+            | Self::PublicKey
+            | Self::SecretForm => Exit::Key,
             Self::Token(_) | Self::NotBound => Exit::Account,
             Self::File { .. } | Self::Output(_) | Self::Server(_) | Self::Threads(_) => Exit::Failed,
         }
@@ -159,6 +169,8 @@ impl Failure {
             Self::KeyForm(_) => "key-unusable",
             Self::KeyUnreadable(_) => "key-unreadable",
             Self::Passphrase(_) => "passphrase-unreadable",
+            Self::PublicKey => "organisation-key-unusable",
+            Self::SecretForm => "wrong-secret",
             Self::Token(_) => "token",
             Self::NotBound => "not-bound",
             Self::File { .. } => "file",
@@ -222,6 +234,8 @@ pub(crate) fn store_code(error: &StoreError) -> &'static str {
         StoreError::RecoverySlotStale => "recovery-slot-stale",
         StoreError::WrongPassphrase => "wrong-passphrase",
         StoreError::PassphraseLength { .. } => "passphrase-length",
+        StoreError::WrongSecret => "wrong-secret",
+        StoreError::OrganisationKeyUnusable => "organisation-key-unusable",
         _ => "storage",
     }
 }

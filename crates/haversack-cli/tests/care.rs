@@ -1,4 +1,4 @@
-//! Looking after a store with the built command: doctor, salvage, rekey, recovery.
+//! Looking after a store with the built command: doctor, salvage, backup, rekey, recovery.
 
 #![cfg(unix)]
 
@@ -7,6 +7,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::agreement::{EphemeralPrivateKey, UnparsedPublicKey, X25519, agree_ephemeral};
+use ring::rand::SystemRandom;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
@@ -183,4 +187,88 @@ fn a_passphrase_never_comes_from_the_command_line_and_short_ones_are_refused() {
     assert_eq!((exit, &told["error"]["code"]), (Some(4), &"passphrase-length".into()));
     let (exit, told) = place.json(&format!("{KEY} --passphrase-fd 9"), &["recovery", "add"]);
     assert_eq!((exit, &told["error"]["code"]), (Some(4), &"passphrase-unreadable".into()));
+}
+
+#[test]
+fn an_organisation_brings_a_lost_key_back_without_its_private_key_leaving_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let private = EphemeralPrivateKey::generate(&X25519, &SystemRandom::new()).expect("drawn");
+    let public = private.compute_public_key().expect("computed");
+    fs::write(place.path("organisation.pub"), public.as_ref()).expect("written");
+    let (exit, told) = place.json("", &["recovery", "request"]);
+    assert_eq!((exit, &told["error"]["code"]), (Some(4), &"no-recovery-slot".into()));
+    place.done(KEY, &["recovery", "add", "--organisation", "organisation.pub"]);
+    let (_, told) = place.json(KEY, &["doctor"]);
+    assert_eq!((&told["recovery_slot"], &told["organisation_slot"]), (&"absent".into(), &"fits".into()));
+    fs::remove_file(place.path("key")).expect("the key is lost");
+
+    let said = place.done("", &["recovery", "request", "--output", "request.pem"]);
+    let spki = [b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x6e\x03\x21\x00".as_slice(), public.as_ref()].concat();
+    assert!(said.contains(&STANDARD.encode(spki)), "it names the organisation's key: {said}");
+    let (exit, told) = place.json("", &["recovery", "request", "--output", "request.pem"]);
+    assert_eq!((exit, &told["error"]["code"]), (Some(1), &"file".into()), "it overwrites nothing");
+    let pem = fs::read_to_string(place.path("request.pem")).expect("read");
+    assert_eq!(place.done("", &["recovery", "request"]), pem);
+
+    // Where the organisation's private key lives:
+    let der = STANDARD.decode(pem.lines().nth(1).expect("a line")).expect("base64");
+    let theirs = UnparsedPublicKey::new(&X25519, &der[12..]);
+    let secret = agree_ephemeral(private, &theirs, <[u8]>::to_vec).expect("agreed");
+
+    let open = ["recovery", "open", "--secret", "secret.bin"];
+    for (bytes, code) in [(&secret[..31], "wrong-secret"), (&[7; 32], "wrong-secret")] {
+        fs::write(place.path("secret.bin"), bytes).expect("written");
+        let (exit, told) = place.json("--to-fd 5 5>found", &open);
+        assert_eq!((exit, &told["error"]["code"]), (Some(4), &code.into()));
+    }
+    fs::write(place.path("secret.bin"), &secret).expect("written");
+    fs::set_permissions(place.path("secret.bin"), fs::Permissions::from_mode(0o644)).expect("set");
+    let said = place.done("--to-fd 5 5>found", &open);
+    assert!(said.contains("others on this machine"), "{said}");
+    fs::set_permissions(place.path("secret.bin"), fs::Permissions::from_mode(0o600)).expect("set");
+    let said = place.done("--to-fd 5 5>found", &open);
+    assert!(!said.contains("others on this machine") && !said.contains("0123456789abcdef"), "{said}");
+    assert_eq!(place.contacts("--key-fd 3 3<found", "store"), 3);
+}
+
+#[test]
+fn only_a_public_key_of_use_makes_an_organisations_slot() {
+    let place = Place::new();
+    let private = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VuBCIEIA==\n-----END PRIVATE KEY-----\n";
+    for (bytes, exit) in [(private.as_bytes(), 4), (b"organisation", 4), (&[0; 32], 4)] {
+        fs::write(place.path("organisation.pub"), bytes).expect("written");
+        let (ended, told) = place.json(KEY, &["recovery", "add", "--organisation", "organisation.pub"]);
+        assert_eq!((ended, &told["error"]["code"]), (Some(exit), &"organisation-key-unusable".into()));
+    }
+    assert!(!place.path("store/store.recovery-organisation").exists());
+    let both = ["recovery", "add", "--organisation", "organisation.pub", "--passphrase-fd", "4"];
+    assert_eq!(place.json(KEY, &both).0, Some(2));
+    assert_eq!(place.json(KEY, &["recovery", "add"]).0, Some(2));
+}
+
+#[test]
+fn a_backup_is_made_checked_and_gone_back_to_and_the_store_before_is_kept() {
+    let place = Place::new();
+    place.done(KEY, &["backup", "make", "monday"]);
+    let (exit, told) = place.json(KEY, &["backup", "make", "monday"]);
+    assert_eq!((exit, &told["error"]["code"]), (Some(5), &"storage".into()), "it overwrites nothing");
+    assert_eq!(place.json(KEY, &["doctor", "--store", "monday"]).1["condition"], "whole");
+    place.done(KEY, &["create", "contact", "name=Eva"]);
+
+    let (exit, told) = place.json("--key-fd 3 3<new-key", &["backup", "restore", "monday"]);
+    assert_eq!((exit, &told["error"]["code"]), (Some(4), &"wrong-key".into()));
+    let (exit, told) = place.json(KEY, &["backup", "restore", "tuesday"]);
+    assert_eq!((exit, &told["error"]["code"]), (Some(5), &"store-missing".into()));
+    assert_eq!(place.contacts(KEY, "store"), 4, "a refused restoring changes nothing");
+
+    let said = place.done(KEY, &["backup", "restore", "monday"]);
+    assert!(said.contains("aside-1"), "{said}");
+    assert_eq!(place.contacts(KEY, "store"), 3);
+    assert_eq!(place.contacts(KEY, "store/aside-1"), 4);
+    let (_, report) = place.json(KEY, &["salvage", "--store", "store/aside-1", "--to", "salvaged"]);
+    assert_eq!(report["entries"]["kept"], 4);
+    let (_, told) = place.json(KEY, &["backup", "restore", "monday", "--store", "fresh"]);
+    assert_eq!(told["aside"], Json::Null);
+    assert_eq!(place.contacts(KEY, "fresh"), 3);
 }

@@ -5,6 +5,7 @@
 //! work happens whole or not at all".
 
 mod keyed;
+mod layout;
 mod migration;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use rusqlite::{Connection, ffi};
 
 pub(crate) use keyed::{Creation, KeyedConnection, refuse_zeros};
+pub(crate) use layout::Layout;
 pub use migration::STORE_FORMAT;
 pub(crate) use migration::{MIGRATIONS, Migrations};
 
@@ -183,6 +185,21 @@ impl Connections {
         Ok(lines)
     }
 
+    /// The folder of the store.
+    pub(crate) fn folder(&self) -> &Path {
+        self.path.parent().expect("the database lies in the store's folder")
+    }
+
+    /// Writes a whole copy of this moment under the same key, and returns the key. Holds up neither readers nor writers.
+    ///
+    /// # Errors
+    /// Those of [`KeyedConnection::write_copy`], and [`StoreError::StoreMissing`].
+    pub(crate) fn write_copy(&self, path: &Path) -> Result<&StoreKey, StoreError> {
+        self.file.must_be(&self.path)?;
+        KeyedConnection::open(&self.path, &self.key, Creation::Forbidden)?.write_copy(path)?;
+        Ok(&self.key)
+    }
+
     /// Closes the store, leaving the database without a log. Dropping it instead loses nothing, either.
     ///
     /// # Errors
@@ -231,7 +248,7 @@ impl Connections {
     }
 }
 
-/// Makes a fresh database fit to be published: schema and store id in it, and no log beside it.
+/// Makes a database nobody was handed yet fit to be published: schema and `write_identity` in it, and no log beside it.
 ///
 /// # Errors
 /// As [`StoreError`] names SQLite's failures.

@@ -161,6 +161,14 @@ pub enum StoreError {
         /// Most bytes.
         max: usize,
     },
+    /// The secret does not open the slot under an organisation's key.
+    #[error(
+        "the secret does not open the recovery slot: it was derived for another one, or somebody changed it"
+    )]
+    WrongSecret,
+    /// Nothing can be agreed on with the organisation's public key.
+    #[error("the organisation's public key is no X25519 key of use")]
+    OrganisationKeyUnusable,
     /// SQLite failed in a way that has no better name.
     #[error("the database failed (code {code})")]
     Database {

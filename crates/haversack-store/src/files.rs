@@ -115,6 +115,11 @@ impl StoreFiles {
         self.folder.join("store.recovery")
     }
 
+    /// The recovery slot under an organisation's key.
+    pub(crate) fn organisation_slot(&self) -> PathBuf {
+        self.folder.join("store.recovery-organisation")
+    }
+
     /// The lock.
     pub(crate) fn lock(&self) -> PathBuf {
         self.folder.join("store.lock")
@@ -131,15 +136,17 @@ impl StoreFiles {
 
     /// Removes the database with its log, then the sidecar: what is left in between is never taken for a new folder.
     pub(crate) fn erase(&self) -> Result<(), StoreError> {
-        let beside = |ending: &&str| {
-            let mut name = OsString::from(self.database());
-            name.push(ending);
-            PathBuf::from(name)
-        };
-        let database = DATABASE_ENDINGS.iter().map(beside);
-        database
-            .chain([self.unfinished(), self.recovery(), self.sidecar(), self.reserve()])
-            .try_for_each(|path| remove(&path))
+        with_endings(&self.database())
+            .into_iter()
+            .chain([
+                self.unfinished(),
+                self.recovery(),
+                self.organisation_slot(),
+                self.sidecar(),
+                self.reserve(),
+            ])
+            .try_for_each(|path| remove(&path))?;
+        self.restoring().remove_folder()
     }
 
     /// Looks at the database without changing anything. Must not be asked while a connection of this process is open:
@@ -192,6 +199,15 @@ impl StoreFiles {
     /// # Errors
     /// [`StoreError::Busy`] when the log holds something.
     pub(crate) fn replace_by_unfinished(&self) -> Result<(), StoreError> {
+        self.remove_empty_log()?;
+        self.publish_unfinished()
+    }
+
+    /// Removes what SQLite left beside a closed database.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when the log holds something; it is then as it was.
+    pub(crate) fn remove_empty_log(&self) -> Result<(), StoreError> {
         for ending in ["-wal", "-shm"] {
             let path = with_ending(&self.database(), ending);
             if ending == "-wal" && metadata_of(&path)?.is_some_and(|log| log.len() > 0) {
@@ -199,7 +215,7 @@ impl StoreFiles {
             }
             remove(&path)?;
         }
-        self.publish_unfinished()
+        Ok(())
     }
 
     /// Replaces the sidecar, whole or not at all, also after a power loss.
@@ -210,6 +226,11 @@ impl StoreFiles {
     /// Replaces the recovery slot, whole or not at all, also after a power loss.
     pub(crate) fn write_recovery(&self, bytes: &[u8]) -> Result<(), StoreError> {
         self.write_whole(&self.recovery(), bytes)
+    }
+
+    /// Replaces the recovery slot under an organisation's key, whole or not at all, also after a power loss.
+    pub(crate) fn write_organisation_slot(&self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.write_whole(&self.organisation_slot(), bytes)
     }
 
     fn write_whole(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
@@ -227,7 +248,12 @@ impl StoreFiles {
         let moves: Vec<(PathBuf, PathBuf)> = [self.database(), self.unfinished()]
             .iter()
             .flat_map(|database| DATABASE_ENDINGS.map(|ending| with_ending(database, ending)))
-            .chain([self.recovery(), with_ending(&self.sidecar(), ".new"), self.sidecar()])
+            .chain([
+                self.recovery(),
+                self.organisation_slot(),
+                with_ending(&self.sidecar(), ".new"),
+                self.sidecar(),
+            ])
             .filter(|from| from.exists())
             .map(|from| (from.clone(), with_ending(&from, &format!(".lost-{suffix}"))))
             .collect();
@@ -241,12 +267,123 @@ impl StoreFiles {
         self.sync_folder()
     }
 
+    /// Copies the recovery slots of another folder, those there are.
+    pub(crate) fn copy_recovery_slots(&self, from: &Self) -> Result<(), StoreError> {
+        for (path, to) in
+            [(from.recovery(), self.recovery()), (from.organisation_slot(), self.organisation_slot())]
+        {
+            match fs::read(&path) {
+                Ok(bytes) => self.write_whole(&to, &bytes)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder a store is put together in before it is moved here.
+    pub(crate) fn restoring(&self) -> Self {
+        Self { folder: self.folder.join("store.restoring") }
+    }
+
+    /// The folder itself.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Removes the folder with all its files, if it is there.
+    pub(crate) fn remove_folder(&self) -> Result<(), StoreError> {
+        match fs::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => Ok(removed?),
+        }
+    }
+
+    /// The files that hold work, those there are: the database first, then its log and what belongs to both, then the slots.
+    fn holding_work(&self) -> Vec<PathBuf> {
+        [self.database(), self.unfinished()]
+            .iter()
+            .flat_map(|database| with_endings(database))
+            .chain([self.recovery(), self.organisation_slot()])
+            .filter(|path| path.exists())
+            .collect()
+    }
+
+    /// Moves the store into a folder of its own within this one and returns that; the sidecar here stays, so that what is
+    /// left by an interruption reads as a missing store. `None` where there is no store. An interrupted call is gone on
+    /// with.
+    pub(crate) fn move_aside(&self) -> Result<Option<PathBuf>, StoreError> {
+        let unfinished = Self { folder: self.folder.join("aside.unfinished") };
+        let has_database = with_endings(&self.database()).iter().any(|path| path.exists());
+        if !has_database && !unfinished.folder.exists() {
+            return Ok(None);
+        }
+        unfinished.make_folder()?;
+        for from in self.holding_work() {
+            let to = unfinished.folder.join(from.file_name().ok_or(StoreError::NoAccess)?);
+            if to.exists() {
+                return Err(StoreError::Io(io::ErrorKind::AlreadyExists.into()));
+            }
+            fs::rename(&from, to)?;
+        }
+        self.sync_folder()?;
+        if let Ok(sidecar) = fs::read(self.sidecar()) {
+            unfinished.write_sidecar(&sidecar)?;
+        }
+        unfinished.sync_folder()?;
+        let mut names = (1u32..).map(|number| self.folder.join(format!("aside-{number}")));
+        let aside = names.find(|name| !name.exists()).ok_or(StoreError::NoAccess)?;
+        fs::rename(&unfinished.folder, &aside)?;
+        self.sync_folder()?;
+        Ok(Some(aside))
+    }
+
+    /// Moves a whole store into this folder, which has none: the sidecar first, so that it reads as a missing store until the
+    /// database is there.
+    pub(crate) fn move_in(&self, from: &Self) -> Result<(), StoreError> {
+        fs::rename(from.sidecar(), self.sidecar())?;
+        for (from, to) in
+            [(from.recovery(), self.recovery()), (from.organisation_slot(), self.organisation_slot())]
+        {
+            if from.exists() {
+                fs::rename(from, to)?;
+            }
+        }
+        self.sync_folder()?;
+        fs::rename(from.database(), self.database())?;
+        self.sync_folder()
+    }
+
     /// Makes renames in the folder survive a power loss, where the system can.
-    fn sync_folder(&self) -> Result<(), StoreError> {
+    pub(crate) fn sync_folder(&self) -> Result<(), StoreError> {
         #[cfg(unix)]
         File::open(&self.folder)?.sync_all()?;
         Ok(())
     }
+}
+
+/// The name a folder of a new store has until it is whole. What an interrupted call left there is removed.
+///
+/// # Errors
+/// [`StoreError::Io`] when `to` holds something.
+pub(crate) fn unfinished_beside(to: &Path) -> Result<PathBuf, StoreError> {
+    let is_free = match fs::read_dir(to) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    if !is_free {
+        return Err(StoreError::Io(io::ErrorKind::AlreadyExists.into()));
+    }
+    let mut name = to.file_name().ok_or(StoreError::NoAccess)?.to_os_string();
+    name.push(".unfinished");
+    let unfinished = to.with_file_name(name);
+    StoreFiles::in_folder(&unfinished).erase()?;
+    Ok(unfinished)
+}
+
+/// A database and what SQLite keeps beside it.
+fn with_endings(database: &Path) -> [PathBuf; 4] {
+    DATABASE_ENDINGS.map(|ending| with_ending(database, ending))
 }
 
 fn with_ending(path: &Path, ending: &str) -> PathBuf {

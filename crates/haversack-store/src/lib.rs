@@ -3,6 +3,7 @@
 //! Never decides (core does), never touches the network, never awaits. Serves the promises "an acknowledged edit
 //! survives a kill", "nothing is recreated or wiped" and "no byte of a value is readable on disk".
 
+mod backup;
 mod connection;
 mod error;
 mod files;
@@ -21,6 +22,7 @@ mod store;
 mod table;
 mod unit_of_work;
 
+pub use backup::{RestoreReport, back_up, restore};
 pub use connection::STORE_FORMAT;
 pub use error::StoreError;
 pub use key::{HostKey, KeyProvider, STORE_KEY_BYTES, StoreKey};
@@ -31,9 +33,13 @@ pub use query::{
     Comparison, ConflictCandidate, Counts, Direction, FieldConflict, Filter, HistoryEntry, OutboxEntry,
     Query, RecordState, StoredRecord,
 };
+pub use recovery::organisation::{
+    ORGANISATION_KEY_BYTES, OrganisationKey, RecoveryRequest, SharedSecret, add_organisation_slot,
+    look_at_organisation_slot, open_organisation_slot, recovery_request, restore_key_with_secret,
+};
 pub use recovery::{RecoverySlot, add_recovery_slot, look_at_recovery_slot, open_recovery_slot, restore_key};
 pub use rekey::rekey;
-pub use salvage::{Condition, Examination, SalvageReport, Tally, examine, salvage};
+pub use salvage::{Condition, Examination, SalvageReport, Survey, Tally, examine, salvage};
 pub use sidecar::SIDECAR_FORMAT;
 pub use store::Store;
 pub use table::notice::{Notice, NoticeKind};

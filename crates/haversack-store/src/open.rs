@@ -32,7 +32,7 @@ use std::path::Path;
 use haversack_protocol::StoreId;
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::connection::{Connections, Creation, KeyedConnection, MIGRATIONS, Migrations, furnish};
+use crate::connection::{Connections, Creation, KeyedConnection, Layout, MIGRATIONS, Migrations, furnish};
 use crate::files::{DatabaseFile, StoreFiles};
 use crate::lock::StoreLock;
 use crate::rekey;
@@ -250,8 +250,14 @@ impl Opening<'_> {
         let connections =
             Connections::establish(&files.database(), database, key.clone(), held, self.migrations)?;
         let created = sidecar.progress == Progress::Creating;
+        let layout = connections.read(Layout::read)?;
+        let is_known = sidecar.layout.as_ref() == Some(&layout);
+        let known = sidecar.ready().laid_out(layout);
         if created {
-            sidecar.ready().write(files)?;
+            known.write(files)?;
+        } else if !is_known {
+            // Of use only where the first page is damaged; opening does not depend on it.
+            let _ = known.write(files);
         }
         Ok(Opened { connections, store_id, created })
     }

@@ -1,15 +1,16 @@
-//! The recovery slot: a small file beside the database that holds the store key wrapped under a passphrase, so that work
-//! survives a key store that lost its key.
+//! The recovery slots: small files beside the database that hold the store key, wrapped under a passphrase or, in
+//! [`organisation`], under an organisation's public key, so that work survives a key store that lost its key. Both may be
+//! there at once, and each is opened without the other.
 //!
 //! The passphrase is stretched by PBKDF2-HMAC-SHA512 and the key wrapped by AES-256-GCM, bound to the store, the kind of
 //! slot and its format. The slot never holds anything a key could be found from faster than by guessing the passphrase,
 //! and opening it changes nothing. Serves the promise "a lost key store loses no work where there is a recovery slot".
 
+mod file;
+pub(crate) mod organisation;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::num::NonZeroU32;
 use std::path::Path;
 
@@ -18,11 +19,12 @@ use haversack_protocol::limits::{
     PASSPHRASE_BYTES_MAX, PASSPHRASE_BYTES_MIN, RECOVERY_ITERATIONS, RECOVERY_ITERATIONS_MAX,
 };
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::digest::{SHA256, digest};
 use ring::pbkdf2;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+use file::{WrittenSlot, bytes_of, hexadecimal};
 
 use crate::files::StoreFiles;
 use crate::lock::StoreLock;
@@ -30,20 +32,11 @@ use crate::open::keep;
 use crate::sidecar::Sidecar;
 use crate::{KeyProvider, STORE_KEY_BYTES, StoreError, StoreKey};
 
-/// Format of the slot this library writes, and the newest it reads.
-const SLOT_FORMAT: i64 = 1;
-
-/// Greatest size of a slot; ours take about 450 bytes.
-const SLOT_BYTES_MAX: u64 = 4096;
-
-/// The only kind of slot there is.
+/// The kind of this slot.
 const KIND: &str = "passphrase";
 
 /// Bytes of the salt.
 const SALT_BYTES: usize = 16;
-
-/// Bytes of the checksum, which tells damage from a wrong passphrase.
-const CHECKSUM_BYTES: usize = 8;
 
 /// What a recovery slot is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,8 +93,7 @@ pub fn add_recovery_slot(folder: &Path, keys: &dyn KeyProvider, passphrase: &[u8
     let sidecar = Sidecar::read(&files.sidecar())?.ok_or(StoreError::SidecarUnreadable)?;
     let key = sidecar.current_key(keys)?.ok_or(StoreError::WrongKey)?;
     let slot = Slot::wrap(&sidecar, &key, passphrase)?;
-    let bytes = serde_json::to_vec(&slot).expect("a flat struct of texts and numbers serialises");
-    files.write_recovery(&bytes)
+    files.write_recovery(&file::encoded(&slot))
 }
 
 /// The key in a store's recovery slot. Changes nothing.
@@ -111,12 +103,7 @@ pub fn add_recovery_slot(folder: &Path, keys: &dyn KeyProvider, passphrase: &[u8
 /// [`StoreError::RecoverySlotStale`], [`StoreError::WrongPassphrase`].
 pub fn open_recovery_slot(folder: &Path, passphrase: &[u8]) -> Result<StoreKey, StoreError> {
     let files = StoreFiles::in_folder(folder);
-    let slot = Slot::read(&files.recovery())?.ok_or(StoreError::RecoverySlotMissing)?;
-    match slot.compare(&files)? {
-        RecoverySlot::Foreign => Err(StoreError::RecoverySlotForeign),
-        RecoverySlot::Stale => Err(StoreError::RecoverySlotStale),
-        _ => slot.unwrap(passphrase),
-    }
+    file::read_fitting::<Slot>(&files.recovery(), &files)?.unwrap(passphrase)
 }
 
 /// Brings the key in the recovery slot back to a key provider that has none. One that it has is never replaced.
@@ -124,9 +111,18 @@ pub fn open_recovery_slot(folder: &Path, passphrase: &[u8]) -> Result<StoreKey, 
 /// # Errors
 /// Those of [`open_recovery_slot`]; [`StoreError::WrongKey`] when the provider has another key; what it answers.
 pub fn restore_key(folder: &Path, keys: &dyn KeyProvider, passphrase: &[u8]) -> Result<(), StoreError> {
+    give_back(folder, keys, || open_recovery_slot(folder, passphrase))
+}
+
+/// Brings a key that was in a slot back to a key provider that has none.
+fn give_back(
+    folder: &Path,
+    keys: &dyn KeyProvider,
+    open: impl FnOnce() -> Result<StoreKey, StoreError>,
+) -> Result<(), StoreError> {
     let files = StoreFiles::in_folder(folder);
     let _lock = StoreLock::acquire(&files.lock())?;
-    let key = open_recovery_slot(folder, passphrase)?;
+    let key = open()?;
     let sidecar = Sidecar::read(&files.sidecar())?.ok_or(StoreError::SidecarUnreadable)?;
     match keys.load(sidecar.key_name())? {
         Some(kept) if kept.expose() == key.expose() => Ok(()),
@@ -135,17 +131,28 @@ pub fn restore_key(folder: &Path, keys: &dyn KeyProvider, passphrase: &[u8]) -> 
     }
 }
 
-/// Looks what the recovery slot of a store is good for, without its passphrase.
+/// Looks what the recovery slot under a passphrase is good for, without that.
 ///
 /// # Errors
 /// Why its file cannot be read.
 pub fn look_at_recovery_slot(folder: &Path) -> Result<RecoverySlot, StoreError> {
     let files = StoreFiles::in_folder(folder);
-    match Slot::read(&files.recovery()) {
-        Ok(None) => Ok(RecoverySlot::Absent),
-        Ok(Some(slot)) => slot.compare(&files),
-        Err(StoreError::RecoverySlotUnreadable) => Ok(RecoverySlot::Unreadable),
-        Err(error) => Err(error),
+    file::look::<Slot>(&files.recovery(), &files)
+}
+
+impl WrittenSlot for Slot {
+    fn is_sound(&self) -> bool {
+        // Fewer iterations than ours would be a trap, and too many would never end.
+        let is_bounded = (RECOVERY_ITERATIONS..=RECOVERY_ITERATIONS_MAX).contains(&self.iterations);
+        self.format == file::SLOT_FORMAT && self.kind == KIND && is_bounded
+    }
+
+    fn checksum(&mut self) -> &mut String {
+        &mut self.checksum
+    }
+
+    fn names(&self) -> (StoreId, &str) {
+        (self.store_id, &self.key_check)
     }
 }
 
@@ -161,7 +168,7 @@ impl Slot {
         let random = SystemRandom::new();
         random.fill(&mut salt).and_then(|()| random.fill(&mut nonce)).map_err(|_| StoreError::NoAccess)?;
         let mut slot = Self {
-            format: SLOT_FORMAT,
+            format: file::SLOT_FORMAT,
             store_id: sidecar.store_id,
             kind: KIND.to_owned(),
             iterations: RECOVERY_ITERATIONS,
@@ -179,7 +186,7 @@ impl Slot {
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), slot.bound_to(), &mut *wrapped)
             .map_err(|_| StoreError::RecoverySlotUnreadable)?;
         slot.wrapped = hexadecimal(&wrapped);
-        slot.checksum = slot.checksum_of_rest();
+        file::seal(&mut slot);
         Ok(slot)
     }
 
@@ -214,73 +221,4 @@ impl Slot {
         let Self { store_id, kind, format, iterations, .. } = self;
         Aad::from(format!("haversack recovery slot|{store_id}|{kind}|{format}|{iterations}").into_bytes())
     }
-
-    fn checksum_of_rest(&self) -> String {
-        let rest = Self { checksum: String::new(), ..self.clone() };
-        let bytes = serde_json::to_vec(&rest).expect("a flat struct of texts and numbers serialises");
-        hexadecimal(&digest(&SHA256, &bytes).as_ref()[..CHECKSUM_BYTES])
-    }
-
-    fn read(path: &Path) -> Result<Option<Self>, StoreError> {
-        let file = match File::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened?,
-        };
-        let mut bytes = Vec::new();
-        file.take(SLOT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > SLOT_BYTES_MAX {
-            return Err(StoreError::RecoverySlotUnreadable);
-        }
-        Self::parse(&bytes).map(Some)
-    }
-
-    fn parse(bytes: &[u8]) -> Result<Self, StoreError> {
-        let unreadable = |_| StoreError::RecoverySlotUnreadable;
-        let Format { format } = serde_json::from_slice(bytes).map_err(unreadable)?;
-        if format > SLOT_FORMAT {
-            return Err(StoreError::SchemaTooNew { found: format, known: SLOT_FORMAT });
-        }
-        let slot: Self = serde_json::from_slice(bytes).map_err(unreadable)?;
-        // Fewer iterations than ours would be a trap, and too many would never end.
-        let is_bounded = (RECOVERY_ITERATIONS..=RECOVERY_ITERATIONS_MAX).contains(&slot.iterations);
-        let is_sound = slot.format == SLOT_FORMAT && slot.kind == KIND && is_bounded;
-        if is_sound && slot.checksum == slot.checksum_of_rest() {
-            Ok(slot)
-        } else {
-            Err(StoreError::RecoverySlotUnreadable)
-        }
-    }
-
-    /// Compares it with the sidecar; where that does not read, the slot is believed, for it may be the only way back.
-    fn compare(&self, files: &StoreFiles) -> Result<RecoverySlot, StoreError> {
-        let sidecar = match Sidecar::read(&files.sidecar()) {
-            Ok(Some(sidecar)) => sidecar,
-            Ok(None) | Err(StoreError::SidecarUnreadable) => return Ok(RecoverySlot::Fits),
-            Err(error) => return Err(error),
-        };
-        Ok(if sidecar.store_id != self.store_id {
-            RecoverySlot::Foreign
-        } else if sidecar.key_check() == self.key_check {
-            RecoverySlot::Fits
-        } else {
-            RecoverySlot::Stale
-        })
-    }
-}
-
-/// The one member read before all others, so that a newer format is told from a damaged file.
-#[derive(Deserialize)]
-struct Format {
-    format: i64,
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn bytes_of(digits: &str) -> Option<Vec<u8>> {
-    let nibble = |digit: &u8| char::from(*digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
-    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
-    let bytes = pairs.iter().map(|[high, low]| Some(nibble(high)? << 4 | nibble(low)?)).collect();
-    if rest.is_empty() { bytes } else { None }
 }

@@ -7,19 +7,20 @@
 
 mod damaged_copy;
 mod examine;
+mod log;
 mod read;
+mod survey;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use haversack_core::outbox::{BaseHeads, Entry, EntryState};
 use haversack_protocol::{ChangeHash, RecordId, StoreId};
 use rusqlite::Connection;
 
 use crate::connection::Connections;
-use crate::files::{DatabaseFile, StoreFiles};
+use crate::files::{DatabaseFile, StoreFiles, unfinished_beside};
 use crate::lock::StoreLock;
 use crate::open::{keys_of, open_store};
 use crate::table::damaged::{self, COPIED};
@@ -30,6 +31,7 @@ use damaged_copy::DamagedCopy;
 use read::{Authorship, FoundEntry};
 
 pub use examine::{Condition, Examination, examine};
+pub use survey::Survey;
 
 /// Documents written in one transaction.
 const DOCUMENTS_PER_TRANSACTION: usize = 256;
@@ -72,7 +74,8 @@ pub struct SalvageReport {
 /// empty. The damaged store is not touched. An interrupted call leaves nothing under that name and may be repeated.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] when not even the list of tables can be read, [`StoreError::Io`] when `to` holds something,
+/// [`StoreError::Corrupt`] when the list of tables cannot be read and nobody noted where they begin, [`StoreError::Io`]
+/// when `to` holds something,
 /// [`StoreError::AlreadyOpen`], what the key provider answers, or a failure of the disk.
 pub fn salvage(from: &Path, to: &Path, keys: &dyn KeyProvider) -> Result<SalvageReport, StoreError> {
     let files = StoreFiles::in_folder(from);
@@ -80,7 +83,7 @@ pub fn salvage(from: &Path, to: &Path, keys: &dyn KeyProvider) -> Result<Salvage
     if !matches!(files.look_at_database()?, DatabaseFile::Opaque | DatabaseFile::Foreign) {
         return Err(StoreError::NotAStore);
     }
-    let unfinished = unfinished(to)?;
+    let unfinished = unfinished_beside(to)?;
     let candidates = keys_of(&files, keys)?;
     StoreFiles::in_folder(&unfinished).make_folder()?;
     let mut copy = DamagedCopy::make(&files, candidates, &unfinished)?;
@@ -88,22 +91,6 @@ pub fn salvage(from: &Path, to: &Path, keys: &dyn KeyProvider) -> Result<Salvage
     drop(copy);
     fs::rename(&unfinished, to)?;
     Ok(report)
-}
-
-/// The name the new store has until it is whole. What an interrupted call left there is removed.
-fn unfinished(to: &Path) -> Result<PathBuf, StoreError> {
-    let is_free = match fs::read_dir(to) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
-    };
-    if !is_free {
-        return Err(StoreError::Io(io::ErrorKind::AlreadyExists.into()));
-    }
-    let mut name = to.file_name().ok_or(StoreError::NoAccess)?.to_os_string();
-    name.push(".unfinished");
-    let unfinished = to.with_file_name(name);
-    StoreFiles::in_folder(&unfinished).erase()?;
-    Ok(unfinished)
 }
 
 fn fill(copy: &mut DamagedCopy, folder: &Path, keys: &dyn KeyProvider) -> Result<SalvageReport, StoreError> {

@@ -12,13 +12,14 @@ use haversack_protocol::StoreId;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 
+use crate::connection::Layout;
 use crate::files::StoreFiles;
 use crate::{KeyProvider, StoreError, StoreKey};
 
 /// Format of the sidecar this library writes, and the newest it reads.
 pub const SIDECAR_FORMAT: i64 = 1;
 
-/// Greatest size of a sidecar; ours take about 150 bytes.
+/// Greatest size of a sidecar; ours take about 1,400 bytes.
 const SIDECAR_BYTES_MAX: u64 = 4096;
 
 /// Bytes of a key check value: enough to tell keys apart, far too few to stand for one.
@@ -50,6 +51,9 @@ pub(crate) struct Sidecar {
     /// The key the store is being given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<NextKey>,
+    /// Where the database's tables begin, once it was open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) layout: Option<Layout>,
 }
 
 /// The key a store is being given: either it or the one before opens the database.
@@ -77,7 +81,15 @@ impl Sidecar {
     /// Describes a store and its key.
     pub(crate) fn new(store_id: StoreId, progress: Progress, key: &StoreKey) -> Self {
         let key_check = key_check(store_id, key);
-        Self { format: SIDECAR_FORMAT, store_id, progress, key_check, key_name: None, next: None }
+        Self {
+            format: SIDECAR_FORMAT,
+            store_id,
+            progress,
+            key_check,
+            key_name: None,
+            next: None,
+            layout: None,
+        }
     }
 
     /// Reads a sidecar; `None` when there is none.
@@ -117,6 +129,16 @@ impl Sidecar {
     /// The same store, with its making finished.
     pub(crate) fn ready(&self) -> Self {
         Self { progress: Progress::Ready, ..self.clone() }
+    }
+
+    /// The same store under the key it has now, whatever key it was being given.
+    pub(crate) fn settled(&self) -> Self {
+        Self { progress: Progress::Ready, next: None, ..self.clone() }
+    }
+
+    /// The same store, which begins its tables there.
+    pub(crate) fn laid_out(&self, layout: Layout) -> Self {
+        Self { layout: Some(layout), ..self.clone() }
     }
 
     /// The same store while it is being given another key.

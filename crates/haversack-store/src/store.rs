@@ -50,6 +50,16 @@ impl Store {
         self.connections.close()
     }
 
+    /// Writes an encrypted copy of this moment into `to`, a folder that is not there yet or empty; the store goes on
+    /// meanwhile. The copy has the same key and the recovery slots, and is checked before it gets its name. It knows no
+    /// device: whoever restores it is a new one.
+    ///
+    /// # Errors
+    /// Those of [`back_up`](crate::back_up()).
+    pub fn back_up(&self, to: &Path) -> Result<(), StoreError> {
+        crate::backup::back_up_open(&self.connections, to)
+    }
+
     /// Name of the store.
     pub fn store_id(&self) -> StoreId {
         self.store_id

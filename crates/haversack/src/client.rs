@@ -300,6 +300,16 @@ impl Haversack {
         self.with_store(|store| store.check()).await
     }
 
+    /// Writes an encrypted copy of this moment into `to`, a folder that is not there yet or empty; edits and delivery go on
+    /// meanwhile. [`restore`](haversack_store::restore()) goes back to it, as a new device.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; the store is as it was, and nothing lies under that name.
+    pub async fn back_up(&self, to: impl Into<PathBuf>) -> Result<(), Error> {
+        let to = to.into();
+        self.with_store(move |store| store.back_up(&to)).await
+    }
+
     /// Ends delivery and closes the file. Waits for a request under way to be dropped; nothing is lost by that.
     ///
     /// # Errors

@@ -123,6 +123,8 @@ fn store_kind(error: &StoreError) -> ErrorKind {
         | StoreError::RecoverySlotForeign
         | StoreError::RecoverySlotStale
         | StoreError::WrongPassphrase
+        | StoreError::WrongSecret
+        | StoreError::OrganisationKeyUnusable
         | StoreError::PassphraseLength { .. } => ErrorKind::Key,
         StoreError::AlreadyOpen | StoreError::Busy | StoreError::Closed => ErrorKind::Unavailable,
         StoreError::Edit(_)

@@ -70,10 +70,12 @@ pub use haversack_protocol::{
 pub use haversack_store::PlatformKeys;
 pub use haversack_store::{
     Comparison, Condition, ConflictCandidate, Counts, Direction, Examination, FieldConflict, Filter,
-    HistoryEntry, HostKey, Identity, KeyProvider, Notice, NoticeKind, OutboxEntry, Query, RecordState,
-    RecoverySlot, STORE_KEY_BYTES, SalvageReport, Store, StoreError, StoreKey, StoredRecord, Tally, Touched,
-    add_recovery_slot, examine, look_at_recovery_slot, open_recovery_slot, rekey, restore_key, salvage,
-    set_aside,
+    HistoryEntry, HostKey, Identity, KeyProvider, Notice, NoticeKind, ORGANISATION_KEY_BYTES,
+    OrganisationKey, OutboxEntry, Query, RecordState, RecoveryRequest, RecoverySlot, RestoreReport,
+    STORE_KEY_BYTES, SalvageReport, SharedSecret, Store, StoreError, StoreKey, StoredRecord, Survey, Tally,
+    Touched, add_organisation_slot, add_recovery_slot, back_up, examine, look_at_organisation_slot,
+    look_at_recovery_slot, open_organisation_slot, open_recovery_slot, recovery_request, rekey, restore,
+    restore_key, restore_key_with_secret, salvage, set_aside,
 };
 pub use outbox::Outbox;
 pub use status::{Status, StatusWatch, SyncReport};

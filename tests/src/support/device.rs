@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use haversack::{
     Changes, Config, Error, Haversack, HostKey, OutboxEntry, PrincipalId, RecordId, Row, Schema,
     ServerAddress, StoreKey, StoredRecord, SyncReport, TenantId, Token, TokenFuture, TokenProvider,
-    TokenRefusal,
+    TokenRefusal, restore,
 };
 
 use super::shape::{NORTH, schema};
@@ -89,7 +90,7 @@ impl Device {
     async fn made(principal: &str, token: String, schema: Schema, wants_live: bool) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let key = StoreKey::from_bytes([7; 32]);
-        let store = open(&folder, &key, &schema, wants_live).await.expect("a new store");
+        let store = open(folder.path(), &key, &schema, wants_live).await.expect("a new store");
         let principal = principal.to_owned();
         Self { store, folder: Some(folder), key, principal, token, wants_live, schema }
     }
@@ -100,7 +101,7 @@ impl Device {
     /// The library's.
     pub async fn open_again(&self) -> Result<Haversack, Error> {
         let folder = self.folder.as_ref().expect("there until the end");
-        open(folder, &self.key, &self.schema, self.wants_live).await
+        open(folder.path(), &self.key, &self.schema, self.wants_live).await
     }
 
     /// Closes the store and opens it again.
@@ -115,6 +116,30 @@ impl Device {
         self.store.clone().close().await.expect("closed");
         self.schema = schema.clone();
         self.store = self.open_again().await.expect("the store is still there");
+    }
+
+    /// Closes the store, puts a backup in its place and opens that. Returns the device, and the folder in which the store
+    /// there was lies whole.
+    pub async fn restore(self, backup: &Path) -> (Self, PathBuf) {
+        self.store.clone().close().await.expect("closed");
+        let folder = self.folder.as_ref().expect("there until the end").path();
+        let keys = HostKey::new(self.key.clone());
+        let report = restore(backup, folder, &keys).expect("restored");
+        let aside = report.aside.expect("there was a store");
+        let store = self.open_again().await.expect("the restored store");
+        (Self { store, ..self }, aside)
+    }
+
+    /// The store in another folder, as a device of the same owner.
+    pub async fn beside(&self, folder: &Path) -> Self {
+        let store = open(folder, &self.key, &self.schema, false).await.expect("a store");
+        let (key, principal, token) = (self.key.clone(), self.principal.clone(), self.token.clone());
+        Self { store, folder: None, key, principal, token, wants_live: false, schema: self.schema.clone() }
+    }
+
+    /// The key of the store.
+    pub fn keys(&self) -> HostKey {
+        HostKey::new(self.key.clone())
     }
 
     /// The owner's token.
@@ -188,13 +213,8 @@ impl Device {
     }
 }
 
-async fn open(
-    folder: &tempfile::TempDir,
-    key: &StoreKey,
-    schema: &Schema,
-    wants_live: bool,
-) -> Result<Haversack, Error> {
+async fn open(folder: &Path, key: &StoreKey, schema: &Schema, wants_live: bool) -> Result<Haversack, Error> {
     let keys = Arc::new(HostKey::new(key.clone()));
-    let config = Config::new(folder.path(), schema.clone(), keys);
+    let config = Config::new(folder, schema.clone(), keys);
     Haversack::open(if wants_live { config } else { config.without_live_connection() }).await
 }

@@ -1,7 +1,10 @@
-//! Looking after a store from outside: what it is, what is left of it, its key and its recovery slot. None of these
-//! commands opens a store, so each works where opening is refused.
+//! Looking after a store from outside: what it is, what is left of it, its copies, its key and its recovery slots. But for
+//! the making of a backup none of these commands opens a store, so each works where opening is refused.
 
+mod backup;
+mod bundle;
 mod doctor;
+mod public_key;
 mod recovery;
 mod rekey;
 mod salvage;
@@ -18,9 +21,11 @@ pub(crate) enum CareCommand {
     Doctor(doctor::DoctorArguments),
     /// Bring what is left of a damaged store into a new one.
     Salvage(salvage::SalvageArguments),
+    /// Copy a store, encrypted; go back to a copy.
+    Backup(backup::BackupArguments),
     /// Give a store a new key.
     Rekey(rekey::RekeyArguments),
-    /// Keep the key under a passphrase; bring it back.
+    /// Keep the key in a slot; bring it back.
     Recovery(recovery::RecoveryArguments),
 }
 
@@ -33,6 +38,7 @@ pub(crate) async fn run(store: StoreArguments, command: CareCommand) -> Result<E
     let done = tokio::task::spawn_blocking(move || match command {
         CareCommand::Doctor(arguments) => doctor::run(&store, screen, &arguments),
         CareCommand::Salvage(arguments) => salvage::run(&store, screen, &arguments),
+        CareCommand::Backup(arguments) => backup::run(&store, screen, arguments),
         CareCommand::Rekey(arguments) => rekey::run(&store, screen, &arguments),
         CareCommand::Recovery(arguments) => recovery::run(&store, screen, arguments),
     });

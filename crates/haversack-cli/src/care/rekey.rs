@@ -1,6 +1,6 @@
 //! `haversack rekey`.
 
-use haversack::{RecoverySlot, look_at_recovery_slot, rekey};
+use haversack::{RecoverySlot, look_at_organisation_slot, look_at_recovery_slot, rekey};
 use serde_json::json;
 
 use crate::arguments::StoreArguments;
@@ -42,14 +42,19 @@ pub(super) fn run(
     let keys = keys::provider(store.key_fd)?;
     let new_keys = keys::provider(arguments.new_key_fd)?;
     rekey(&folder, keys.as_ref(), new_keys.as_ref())?;
-    let slot = look_at_recovery_slot(&folder).unwrap_or(RecoverySlot::Unreadable);
+    let slots = [look_at_recovery_slot(&folder), look_at_organisation_slot(&folder)];
+    let [slot, organisation_slot] = slots.map(|slot| slot.unwrap_or(RecoverySlot::Unreadable));
     if screen.is_json {
-        screen.json(&json!({ "rekeyed": true, "recovery_slot": slot.as_str() }))?;
+        screen.json(&json!({
+            "rekeyed": true,
+            "recovery_slot": slot.as_str(),
+            "organisation_slot": organisation_slot.as_str(),
+        }))?;
         return Ok(Exit::Done);
     }
     screen.line(None, "the store has its new key; the old one opens it no more")?;
-    if slot != RecoverySlot::Absent {
-        let told = "the recovery slot holds the old key: add it anew with `haversack recovery add`";
+    if slot != RecoverySlot::Absent || organisation_slot != RecoverySlot::Absent {
+        let told = "a recovery slot holds the old key: add it anew with `haversack recovery add`";
         screen.line(Some(Tone::Warning), told)?;
     }
     Ok(Exit::Done)

@@ -14,7 +14,7 @@ const ENDLESS: [&str; 3] = ["demo", "serve", "watch"];
 const OF_KEYS: [&str; 2] = ["rekey", "recovery"];
 
 /// Every other command with words for it, in the order they are run, and how it ends. RECORD stands for a record's id.
-const TABLE: [(&[&str], i32); 19] = [
+const TABLE: [(&[&str], i32); 20] = [
     (&["edit", "RECORD", "minutes=50"], 0),
     (&["create", "contact", "name=Ola"], 0),
     (&["delete", "RECORD"], 0),
@@ -33,6 +33,7 @@ const TABLE: [(&[&str], i32); 19] = [
     (&["inspect"], 0),
     (&["doctor"], 0),
     (&["salvage", "--to", "salvaged"], 0),
+    (&["backup", "make", "copy"], 0),
     (
         &[
             "sync",

@@ -2,6 +2,7 @@
 
 #![cfg(unix)]
 
+mod bundle;
 mod every_command;
 mod export;
 mod history;

@@ -15,8 +15,11 @@ use zeroize::Zeroizing;
 use super::migration::{MIGRATIONS, Migrations};
 use crate::{STORE_KEY_BYTES, StoreError, StoreKey};
 
-/// Bytes of a raw key as SQLCipher takes it: `x'`, two digits a byte, `'`. Any other shape would be taken for a
-/// passphrase, silently.
+/// Bytes of a database's salt: the first ones of its file. SQLCipher makes the key of its authentication of them.
+pub(crate) const SALT_BYTES: usize = 16;
+
+/// Bytes of a raw key as SQLCipher takes it: `x'`, two digits a byte, `'`. Any other shape, but for one with a salt behind
+/// the key, would be taken for a passphrase, silently.
 const KEY_LITERAL_BYTES: usize = 2 + 2 * STORE_KEY_BYTES + 1;
 
 /// How long a connection waits for another's lock.
@@ -73,6 +76,28 @@ impl KeyedConnection {
         key: &StoreKey,
         creation: Creation,
     ) -> Result<Option<Self>, StoreError> {
+        Self::try_open_salted(path, key, None, creation)
+    }
+
+    /// Makes a database whose pages are encrypted and authenticated like those of another one with that salt.
+    ///
+    /// # Errors
+    /// As [`KeyedConnection::open`].
+    pub(super) fn create_salted(
+        path: &Path,
+        key: &StoreKey,
+        salt: &[u8; SALT_BYTES],
+    ) -> Result<Connection, StoreError> {
+        let made = Self::try_open_salted(path, key, Some(salt), Creation::Allowed)?;
+        made.map(|made| made.0).ok_or(StoreError::Corrupt)
+    }
+
+    fn try_open_salted(
+        path: &Path,
+        key: &StoreKey,
+        salt: Option<&[u8; SALT_BYTES]>,
+        creation: Creation,
+    ) -> Result<Option<Self>, StoreError> {
         let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, creation == Creation::Allowed);
         let connection = Connection::open_with_flags(path, flags)?;
@@ -87,7 +112,7 @@ impl KeyedConnection {
         if cipher.optional()?.is_none_or(|version| version.is_empty()) {
             return Err(StoreError::NotEncrypted);
         }
-        set_key(&connection, key)?;
+        set_key(&connection, key, salt)?;
         match connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get::<_, i64>(0)) {
             Ok(_) => Ok(Some(Self(connection))),
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => Ok(None),
@@ -127,17 +152,26 @@ impl KeyedConnection {
     /// [`StoreError::Corrupt`] for a damaged page, [`StoreError::DiskFull`], or another failure of the disk. The copy is
     /// then of no use; this database is as it was.
     pub(crate) fn copy_into(self, path: &Path, key: &StoreKey, next: &StoreKey) -> Result<(), StoreError> {
+        self.write_copy(path)?;
         let connection = self.0;
-        connection.execute_batch(DURABILITY)?;
-        let text = path.to_str().ok_or(StoreError::NoAccess)?;
-        connection.execute("VACUUM INTO ?1", [text])?;
-        refuse_zeros(&connection)?;
         let copy = Self::open(path, key, Creation::Forbidden)?.0;
         change_key(&copy, next)?;
         copy.close().map_err(|(_, error)| error)?;
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         connection.close().map_err(|(_, error)| error)?;
         Ok(())
+    }
+
+    /// Writes a whole copy, log included, as one file under the same key: the state of one moment, beside writers.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] for a damaged page, [`StoreError::DiskFull`], or another failure of the disk. The copy is
+    /// then of no use; this database is as it was.
+    pub(crate) fn write_copy(&self, path: &Path) -> Result<(), StoreError> {
+        self.0.execute_batch(DURABILITY)?;
+        let text = path.to_str().ok_or(StoreError::NoAccess)?;
+        self.0.execute("VACUUM INTO ?1", [text])?;
+        refuse_zeros(&self.0)
     }
 
     pub(super) fn into_writer(self) -> Result<Connection, StoreError> {
@@ -173,38 +207,41 @@ impl KeyedConnection {
     }
 }
 
-/// The key as SQLCipher takes it, wiped when dropped.
-fn key_literal(key: &StoreKey) -> Zeroizing<[u8; KEY_LITERAL_BYTES]> {
+/// The key as SQLCipher takes it, and the salt behind it where that is not to be read from the file. Wiped when dropped.
+fn key_literal(key: &StoreKey, salt: Option<&[u8; SALT_BYTES]>) -> Zeroizing<Vec<u8>> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut literal = Zeroizing::new([0u8; KEY_LITERAL_BYTES]);
-    literal[..2].copy_from_slice(b"x'");
-    for (place, byte) in literal[2..].chunks_exact_mut(2).zip(key.expose()) {
-        place[0] = DIGITS[usize::from(byte >> 4)];
-        place[1] = DIGITS[usize::from(byte & 0x0f)];
+    // With room for all of it: a vector that grows leaves copies behind.
+    let mut literal = Zeroizing::new(Vec::with_capacity(KEY_LITERAL_BYTES + 2 * SALT_BYTES));
+    literal.extend_from_slice(b"x'");
+    for byte in key.expose().iter().chain(salt.into_iter().flatten()) {
+        literal.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0x0f)]]);
     }
-    literal[KEY_LITERAL_BYTES - 1] = b'\'';
+    literal.push(b'\'');
     literal
 }
 
 #[allow(unsafe_code, reason = "the key may not pass through SQL text, and rusqlite wraps no other way")]
-fn set_key(connection: &Connection, key: &StoreKey) -> Result<(), StoreError> {
-    let literal = key_literal(key);
+fn set_key(
+    connection: &Connection,
+    key: &StoreKey,
+    salt: Option<&[u8; SALT_BYTES]>,
+) -> Result<(), StoreError> {
+    let literal = key_literal(key, salt);
     // SAFETY: the handle is open and borrowed for the whole call, nobody else uses it, and SQLCipher copies the
     // given number of bytes before it returns.
     let code =
-        unsafe { ffi::sqlite3_key(connection.handle(), literal.as_ptr().cast(), KEY_LITERAL_BYTES as c_int) };
+        unsafe { ffi::sqlite3_key(connection.handle(), literal.as_ptr().cast(), literal.len() as c_int) };
     if code == ffi::SQLITE_OK { Ok(()) } else { Err(StoreError::Database { code }) }
 }
 
 /// Encrypts every page of a file anew.
 #[allow(unsafe_code, reason = "the key may not pass through SQL text, and rusqlite wraps no other way")]
 fn change_key(connection: &Connection, key: &StoreKey) -> Result<(), StoreError> {
-    let literal = key_literal(key);
+    let literal = key_literal(key, None);
     // SAFETY: the handle is open and borrowed for the whole call, nobody else uses it, and SQLCipher copies the
     // given number of bytes before it returns.
-    let code = unsafe {
-        ffi::sqlite3_rekey(connection.handle(), literal.as_ptr().cast(), KEY_LITERAL_BYTES as c_int)
-    };
+    let code =
+        unsafe { ffi::sqlite3_rekey(connection.handle(), literal.as_ptr().cast(), literal.len() as c_int) };
     if code == ffi::SQLITE_OK { Ok(()) } else { Err(crate::error::named(code)) }
 }
 
@@ -253,7 +290,11 @@ mod tests {
         let mut bytes = [0u8; STORE_KEY_BYTES];
         bytes[0] = 0x1f;
         bytes[STORE_KEY_BYTES - 1] = 0xa0;
-        let literal = key_literal(&StoreKey::from_bytes(bytes));
-        assert_eq!(literal.as_slice(), format!("x'1f{}a0'", "00".repeat(30)).as_bytes());
+        let key = StoreKey::from_bytes(bytes);
+        let digits = format!("1f{}a0", "00".repeat(30));
+        assert_eq!(key_literal(&key, None).as_slice(), format!("x'{digits}'").as_bytes());
+        assert_eq!(key_literal(&key, None).len(), KEY_LITERAL_BYTES);
+        let salted = format!("x'{digits}{}'", "0b".repeat(SALT_BYTES));
+        assert_eq!(key_literal(&key, Some(&[11; SALT_BYTES])).as_slice(), salted.as_bytes());
     }
 }

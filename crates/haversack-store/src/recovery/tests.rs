@@ -75,7 +75,7 @@ fn a_wrong_passphrase_opens_nothing_and_is_told_from_damage() {
 #[test]
 fn a_slot_somebody_changed_with_care_gives_no_key() {
     let folder = store_with_slot();
-    let whole = Slot::parse(&fs::read(slot(&folder)).unwrap()).unwrap();
+    let whole = file::parse::<Slot>(&fs::read(slot(&folder)).unwrap()).unwrap();
     let changes: [fn(&mut Slot); 5] = [
         |slot| slot.iterations += 1,
         |slot| slot.salt.replace_range(..2, "00"),
@@ -86,15 +86,15 @@ fn a_slot_somebody_changed_with_care_gives_no_key() {
     for (number, change) in changes.into_iter().enumerate() {
         let mut changed = whole.clone();
         change(&mut changed);
-        changed.checksum = changed.checksum_of_rest();
+        file::seal(&mut changed);
         fs::write(slot(&folder), serde_json::to_vec(&changed).unwrap()).unwrap();
         let error = open_recovery_slot(folder.path(), PASSPHRASE).unwrap_err();
         assert!(matches!(error, StoreError::WrongPassphrase), "change {number}: {error:?}");
     }
     for iterations in [0, 1, RECOVERY_ITERATIONS - 1, RECOVERY_ITERATIONS_MAX + 1, u32::MAX] {
         let mut cheap = Slot { iterations, ..whole.clone() };
-        cheap.checksum = cheap.checksum_of_rest();
-        let refused = Slot::parse(&serde_json::to_vec(&cheap).unwrap());
+        file::seal(&mut cheap);
+        let refused = file::parse::<Slot>(&serde_json::to_vec(&cheap).unwrap());
         assert!(matches!(refused, Err(StoreError::RecoverySlotUnreadable)), "{iterations}");
     }
 }
@@ -106,10 +106,10 @@ fn the_slot_of_another_store_or_of_an_earlier_key_is_told() {
     assert!(matches!(open_recovery_slot(mine.path(), PASSPHRASE), Err(StoreError::RecoverySlotForeign)));
     assert_eq!(look_at_recovery_slot(mine.path()).unwrap(), RecoverySlot::Foreign);
     // Nor does it open when its id is changed: the wrapped key is bound to it.
-    let mut moved = Slot::parse(&fs::read(slot(&mine)).unwrap()).unwrap();
+    let mut moved = file::parse::<Slot>(&fs::read(slot(&mine)).unwrap()).unwrap();
     let sidecar = Sidecar::read(&mine.path().join("store.json")).unwrap().unwrap();
     (moved.store_id, moved.key_check) = (sidecar.store_id, sidecar.key_check().to_owned());
-    moved.checksum = moved.checksum_of_rest();
+    file::seal(&mut moved);
     fs::write(slot(&mine), serde_json::to_vec(&moved).unwrap()).unwrap();
     assert!(matches!(open_recovery_slot(mine.path(), PASSPHRASE), Err(StoreError::WrongPassphrase)));
 

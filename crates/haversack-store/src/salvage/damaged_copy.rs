@@ -1,20 +1,26 @@
 //! A copy of a damaged store to read from: whatever reading does to it, the damaged files stay as they are.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use haversack_protocol::StoreId;
 use ring::rand::{SecureRandom, SystemRandom};
 use rusqlite::Connection;
 
-use crate::connection::{Creation, KeyedConnection, observe, written_findings};
+use super::log;
+use crate::connection::{Creation, KeyedConnection, Layout, observe, written_findings};
 use crate::files::{PAGE_BYTES, StoreFiles};
+use crate::sidecar::Sidecar;
 use crate::{StoreError, StoreKey};
 
 /// Bytes a copy that was cut off is filled up with, one after the other until SQLite opens it; nothing is stored for them
 /// where the file system keeps no room for zeros.
 const FILLING_BYTES: [u64; 3] = [1 << 20, 1 << 26, 1 << 32];
+
+/// Bytes between a database and the scaffold's own pages behind it: what a file that was cut, too, still names must not be
+/// taken for one of them.
+const GAP_BYTES: u64 = 1 << 22;
 
 /// A folder that goes when this is dropped.
 #[derive(Debug)]
@@ -40,24 +46,37 @@ impl Drop for Scratch {
     }
 }
 
+/// What a copy needed to open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mended {
+    /// Nothing.
+    Nothing,
+    /// It ended before its last page, and was filled up.
+    End,
+    /// Its salt, at the beginning of the file.
+    Salt,
+    /// Its first page and its list of tables.
+    Tables,
+}
+
 /// The copy, and a connection to it that is replaced whenever it met damage.
 #[derive(Debug)]
 pub(crate) struct DamagedCopy {
     /// First, so that it is closed before its files go.
     connection: Option<Connection>,
-    /// The file ended before its last page.
-    is_cut: bool,
+    /// What the copy needed to open at all.
+    mended: Mended,
     database: PathBuf,
     key: StoreKey,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl DamagedCopy {
     /// Copies database and log into a folder of their own within `folder`, and opens the copy with the key that fits.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] when not even the list of its tables can be read, [`StoreError::SchemaTooNew`], or a failure
-    /// of the disk.
+    /// [`StoreError::Corrupt`] when the list of its tables cannot be read and the sidecar does not know where they begin,
+    /// [`StoreError::SchemaTooNew`], or a failure of the disk.
     pub(crate) fn make(
         files: &StoreFiles,
         candidates: Vec<StoreKey>,
@@ -78,18 +97,61 @@ impl DamagedCopy {
         };
         let fitting = candidates.iter().find(is_key).or(candidates.first());
         let key = fitting.cloned().ok_or(StoreError::KeyMissing)?;
-        let mut copy = Self { connection: None, is_cut: false, database, key, _scratch: scratch };
+        let mut copy = Self { connection: None, mended: Mended::Nothing, database, key, scratch };
         let mut opened = copy.flatten();
+        let length = fs::metadata(&copy.database)?.len();
         for bytes in FILLING_BYTES {
             if matches!(opened, Err(StoreError::Corrupt)) {
-                let file = File::options().write(true).open(&copy.database)?;
-                let whole_pages = file.metadata()?.len().next_multiple_of(PAGE_BYTES);
-                file.set_len(whole_pages + bytes)?;
+                copy.set_length(length.next_multiple_of(PAGE_BYTES) + bytes)?;
                 opened = copy.flatten();
-                copy.is_cut = opened.is_ok();
+                copy.mended = Mended::End;
             }
         }
+        if let (Err(StoreError::Corrupt), Some(layout)) = (&opened, layout_of(files)) {
+            copy.set_length(length)?;
+            opened = copy.mend(&layout);
+        }
         opened.map(|()| copy)
+    }
+
+    fn set_length(&self, bytes: u64) -> Result<(), StoreError> {
+        Ok(File::options().write(true).open(&self.database)?.set_len(bytes)?)
+    }
+
+    /// Makes a copy readable whose first page or list of tables is damaged, by what the sidecar knows of it: first the salt
+    /// alone, then both. The log of the copy is moved in meanwhile; it may bring its own first page.
+    fn mend(&mut self, layout: &Layout) -> Result<(), StoreError> {
+        let salt = layout.salt().ok_or(StoreError::Corrupt)?;
+        File::options().write(true).open(&self.database)?.write_all(&salt)?;
+        self.mended = Mended::Salt;
+        if self.flatten().is_ok() {
+            return Ok(());
+        }
+        // SQLite moves no log into what it does not open. It may bring a first page of its own.
+        log::move_in(&self.scratch.0.join("store.db-wal"), &self.database)?;
+        if self.flatten().is_ok() {
+            return Ok(());
+        }
+        self.mended = Mended::Tables;
+        self.put_scaffold(layout)?;
+        self.flatten()?;
+        let is_readable =
+            |probe: String| self.ask(|connection| Ok(connection.prepare(&probe)?.exists([])?)).is_ok();
+        if layout.probes().any(is_readable) { Ok(()) } else { Err(StoreError::Corrupt) }
+    }
+
+    /// Puts a first page and a list of tables of the known layout over the copy's.
+    fn put_scaffold(&self, layout: &Layout) -> Result<(), StoreError> {
+        let path = self.scratch.0.join("scaffold.db");
+        let mut database = File::options().write(true).open(&self.database)?;
+        let length = database.metadata()?.len().next_multiple_of(PAGE_BYTES) + GAP_BYTES;
+        layout.scaffold(&path, &self.key, length / PAGE_BYTES)?;
+        let mut scaffold = File::open(&path)?;
+        io::copy(&mut Read::by_ref(&mut scaffold).take(PAGE_BYTES), &mut database)?;
+        scaffold.seek(SeekFrom::Start(length))?;
+        database.seek(SeekFrom::Start(length))?;
+        io::copy(&mut scaffold, &mut database)?;
+        Ok(())
     }
 
     fn flatten(&self) -> Result<(), StoreError> {
@@ -125,11 +187,22 @@ impl DamagedCopy {
     /// # Errors
     /// Why they could not run.
     pub(crate) fn findings(&mut self) -> Result<Vec<String>, StoreError> {
-        if self.is_cut {
-            return Ok(vec!["the file ends before its last page".to_owned()]);
+        match self.mended {
+            Mended::Nothing | Mended::Salt => {}
+            Mended::End => return Ok(vec!["the file ends before its last page".to_owned()]),
+            Mended::Tables => return Ok(vec!["the first page or the list of tables is damaged".to_owned()]),
         }
         self.connection = None;
         let opened = KeyedConnection::open(&self.database, &self.key, Creation::Forbidden)?;
-        written_findings(&opened.into_examiner()?)
+        let mut findings = written_findings(&opened.into_examiner()?)?;
+        if self.mended == Mended::Salt {
+            findings.push("the beginning of the file is damaged".to_owned());
+        }
+        Ok(findings)
     }
+}
+
+/// Where the tables began when the store was open last, if the sidecar says it.
+fn layout_of(files: &StoreFiles) -> Option<Layout> {
+    Sidecar::read(&files.sidecar()).ok().flatten()?.layout
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use haversack_protocol::StoreId;
 
 use super::damaged_copy::DamagedCopy;
+use super::survey::{Survey, survey};
 use super::{Tally, read};
 use crate::files::StoreFiles;
 use crate::lock::StoreLock;
@@ -53,6 +54,8 @@ pub struct Examination {
     pub entries: Option<Tally>,
     /// Confirmed documents, if any of them could be read.
     pub documents: Option<Tally>,
+    /// Its numbers and settings, if any of it could be read.
+    pub survey: Option<Survey>,
 }
 
 impl Examination {
@@ -108,6 +111,7 @@ pub fn examine(folder: &Path, keys: &dyn KeyProvider) -> Examination {
         findings: vec![],
         entries: None,
         documents: None,
+        survey: None,
     };
     if let Err(error) = look_into(folder, keys, &mut examination) {
         examination.condition = match error {
@@ -142,13 +146,14 @@ fn look_into(folder: &Path, keys: &dyn KeyProvider, told: &mut Examination) -> R
     }
     told.store_id = told.store_id.or(named);
     told.findings = copy.findings()?;
-    let (_, entries) = read::entries(&mut copy);
+    let (found, entries) = read::entries(&mut copy);
     let numbers = read::document_numbers(&mut copy);
     let mut documents = Tally { kept: 0, lost: numbers.lost };
     for number in numbers.found {
         read::document(&mut copy, number, &mut documents);
     }
     (told.entries, told.documents) = (Some(entries), Some(documents));
+    told.survey = Some(survey(&mut copy, &found));
     let is_whole = told.findings.is_empty() && entries.lost == 0 && documents.lost == 0;
     told.condition = if is_whole { Condition::Whole } else { Condition::Damaged };
     Ok(())

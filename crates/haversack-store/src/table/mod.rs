@@ -10,6 +10,7 @@ pub(crate) mod notice;
 pub(crate) mod outbox;
 pub(crate) mod quarantine;
 pub(crate) mod record;
+pub(crate) mod survey;
 pub(crate) mod tail;
 
 use haversack_protocol::{ChangeHash, ChangeSetId, RecordId};

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use super::materialise::refresh_stored;
 use super::touched::Touched;
 use crate::StoreError;
-use crate::table::{envelope, meta, outbox, tail};
+use crate::table::{document, envelope, meta, outbox, tail};
 
 /// Who the store speaks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,12 +49,9 @@ pub(crate) fn bind(
     if is_other_server || is_other_principal {
         return Err(StoreError::OtherPrincipal);
     }
-    let is_other_device = bound.device.is_some_and(|device| device != reply.device);
+    let is_other_device = bound.device != Some(reply.device);
     if is_other_device {
-        tail::file(connection)?;
-        for order in outbox::frozen_orders(connection)? {
-            outbox::thaw(connection, order)?;
-        }
+        thaw_all(connection)?;
     }
     let ordinal: u64 = meta::read(connection, meta::PUSH_ORDINAL)?.unwrap_or(0);
     meta::write(connection, meta::SERVER, &server)?;
@@ -66,7 +63,28 @@ pub(crate) fn bind(
     let live = if is_other_device { outbox::live_records(connection)? } else { vec![] };
     let mut touched = Touched::default();
     for record in live {
-        touched.extend(refresh_stored(connection, schema, record)?);
+        // Without a document there is nothing to lose to, however many edits wait for the first contact.
+        if document::heads(connection, record)?.is_some() {
+            touched.extend(refresh_stored(connection, schema, record)?);
+        }
     }
     Ok(touched)
+}
+
+/// Makes a copy of a store one that never spoke to a server: whoever opens it is registered as a new device, so that no
+/// number of a change is used by two. Bytes are dropped, to be authored anew, but not before the log was read to its end:
+/// the server may have verdicts on what still waits here.
+pub(crate) fn forget_device(connection: &Connection) -> Result<(), StoreError> {
+    thaw_all(connection)?;
+    for fact in [meta::INSTALLATION, meta::DEVICE, meta::PUSH_ORDINAL] {
+        meta::remove(connection, fact)?;
+    }
+    // Rows are made anew at the first opening: what they foretell depends on the device.
+    meta::remove(connection, meta::SCHEMA)?;
+    meta::write(connection, meta::HEALING, &true)
+}
+
+fn thaw_all(connection: &Connection) -> Result<(), StoreError> {
+    tail::file(connection)?;
+    outbox::frozen_orders(connection)?.into_iter().try_for_each(|order| outbox::thaw(connection, order))
 }

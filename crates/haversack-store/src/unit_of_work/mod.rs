@@ -16,7 +16,7 @@ pub use lease_batch::Leased;
 pub use touched::Touched;
 
 pub(crate) use apply_page::apply_page;
-pub(crate) use bind::{bind, identity};
+pub(crate) use bind::{bind, forget_device, identity};
 pub(crate) use lease_batch::lease_batch;
 pub(crate) use local_write::{discard, local_write, resubmit};
 pub(crate) use materialise::fresh_row;

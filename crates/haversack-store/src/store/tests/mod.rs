@@ -1,5 +1,6 @@
 //! Stories over a real store file and a small server that admits with core.
 
+mod backup;
 mod damage;
 mod flat;
 mod foresight;
@@ -7,8 +8,8 @@ mod full_disk;
 mod history;
 mod law;
 mod list;
-mod migrating;
 mod memory;
+mod migrating;
 mod parking;
 mod salvage;
 mod search;

@@ -1,0 +1,5 @@
+//! Feeds schema files.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| haversack_tests::feed("schema", bytes));
