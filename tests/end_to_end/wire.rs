@@ -37,7 +37,7 @@ async fn caught_reply(device: &Device, gate: &Gate) -> Vec<u8> {
     device.store.set_online(true).expect("open");
     device.try_sync().await.expect_err("spoilt");
     let reply = caught.lock().expect("whole").clone();
-    assert!(!Answer::read(&reply).pages.is_empty(), "it brings the verdict");
+    assert!(!Answer::read(&reply).expect("a reply").pages.is_empty(), "it brings the verdict");
     reply
 }
 
@@ -212,7 +212,7 @@ async fn pages_in_another_order_or_with_a_foreign_cursor_are_read_anew_in_the_en
     let turned = Arc::new(AtomicUsize::new(0));
     let count = turned.clone();
     gate.script([Step::alter(move |body| {
-        let mut answer = Answer::read(body);
+        let mut answer = Answer::read(body).expect("a reply");
         count.fetch_add(usize::from(answer.pages.len() > 1), Ordering::Relaxed);
         answer.pages.reverse();
         answer.write()
@@ -225,7 +225,7 @@ async fn pages_in_another_order_or_with_a_foreign_cursor_are_read_anew_in_the_en
     world.agrees_with(&[&reader, &author]).await;
     let foreign = haversack_protocol::Cursor::new(vec![7; 70]).expect("short");
     gate.script([Step::alter(move |body| {
-        let mut answer = Answer::read(body);
+        let mut answer = Answer::read(body).expect("a reply");
         answer.pages.iter_mut().for_each(|page| page.cursor_after = foreign.clone());
         answer.write()
     })]);

@@ -128,7 +128,6 @@ async fn work_is_delivered_after_the_server_was_away_without_a_new_edit() {
     assert!(device.try_sync().await.expect_err("nobody answers").is_retryable());
     assert_eq!(device.record(record).await.row.fields["title"], text("walk"));
     world.resume().await;
-    gate.lead_to(world.address());
     eventually("the edit is delivered", || is_drained(&device)).await;
     world.agrees_with(&[&device]).await;
 }

@@ -4,8 +4,8 @@
 mod support;
 mod targets;
 
+pub use haversack_testing::{Answer, Gate, Seen, Step, Tokens, expect_eventually as eventually, plain_http};
 pub use support::{
-    Answer, Device, Gate, Move, Seen, Step, Tokens, Way, World, changes_of, day, decimal, empty_reply,
-    eventually, plain_http, schema, text,
+    Device, Endless, Flood, Move, Way, World, changes_of, day, decimal, empty_reply, schema, text,
 };
 pub use targets::{TARGETS, Target, fed_store_is_sound};

@@ -61,7 +61,7 @@ impl Outbox {
         let mut renamed = BTreeMap::new();
         let mut replaced = Vec::new();
         for entry in again {
-            let mut change_set = ChangeSet { at: clock::now(), ..entry.change_set.clone() };
+            let mut change_set = ChangeSet { at: self.client.now(), ..entry.change_set.clone() };
             change_set.id = clock::new_change_set();
             renamed.insert(entry.change_set.id, change_set.id);
             for earlier in &mut change_set.after {
@@ -85,7 +85,7 @@ impl Outbox {
     ) -> Result<T, Error> {
         let mut transaction = Transaction::new();
         let answer = work(&mut transaction);
-        let corrected = transaction.into_change_set(self.client.schema().version);
+        let corrected = self.client.change_set(transaction);
         self.send_instead(vec![(id, corrected)]).await?;
         Ok(answer)
     }

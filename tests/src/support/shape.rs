@@ -2,9 +2,6 @@
 
 use haversack::{Schema, Value};
 
-/// The tenant of every world.
-pub(super) const NORTH: &str = "north";
-
 /// The schema file.
 const SCHEMA: &str = r#"{
     "version": 1,

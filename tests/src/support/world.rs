@@ -1,24 +1,15 @@
-//! One server, its files, and what stops and starts it.
+//! A server under the suites' schema and rules, in stories that are not about its starting.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
-use haversack::{PrincipalId, Role, TenantId};
-use haversack_core::Rules;
-use haversack_server::{
-    LiveSettings, RunningServer, ServerConfig, StateProof, issue_token, prove_state, start,
-};
+use haversack::Role;
+use haversack_testing::{Gate, LiveSettings, Rules, StateProof, TestServer};
 
 use super::device::Device;
-use super::gate::Gate;
-use super::shape::{NORTH, RULES, schema};
+use super::shape::{RULES, schema};
 
-/// A server in a folder of its own.
-pub struct World {
-    folder: tempfile::TempDir,
-    running: Option<RunningServer>,
-    live: LiveSettings,
-}
+/// A server whose starts and stops work out.
+pub struct World(TestServer);
 
 impl World {
     /// Starts a server without any record.
@@ -28,99 +19,68 @@ impl World {
 
     /// Starts a server with these bounds of live connections.
     pub async fn start_with(live: LiveSettings) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut world = Self { folder, running: None, live };
-        world.token("operator", Role::Administrator);
-        world.resume().await;
-        world
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        let rules = Rules::from_json(RULES, &schema()).expect("sound rules");
+        Self(TestServer::start_with(schema(), rules, live).await.expect("started"))
     }
 
     /// Starts the stopped server again, on another port.
     pub async fn resume(&mut self) {
-        let config = ServerConfig {
-            listen: "127.0.0.1:0".parse().expect("an address"),
-            database: self.path("server.db"),
-            tenant: TenantId::new(NORTH).expect("plain"),
-            rules: Rules::from_json(RULES, &schema()).expect("sound rules"),
-            schema: schema(),
-            tokens: self.path("tokens.jsonl"),
-            live: self.live,
-            metrics: None,
-        };
-        self.running = Some(start(config).await.expect("started"));
+        self.0.resume().await.expect("started");
     }
 
     /// Stops the server.
     pub async fn stop(&mut self) {
-        self.running.take().expect("running").shutdown().await.expect("shut down");
+        self.0.stop().await.expect("shut down");
     }
 
     /// Where the server listens.
     pub fn address(&self) -> SocketAddr {
-        self.running.as_ref().expect("running").address()
+        self.0.address().expect("running")
     }
 
     /// A fresh token.
     pub fn token(&self, principal: &str, role: Role) -> String {
-        let principal = PrincipalId::new(principal).expect("plain");
-        issue_token(&self.path("tokens.jsonl"), &principal, role).expect("issued")
+        self.0.token(principal, role).expect("issued")
     }
 
     /// Withdraws a token.
     pub fn withdraw(&self, token: &str) {
-        let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
-        let hash: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        let path = self.path("tokens.jsonl");
-        let lines = std::fs::read_to_string(&path).expect("read");
-        let kept: Vec<_> = lines.lines().filter(|line| !line.contains(&hash)).collect();
-        assert!(kept.len() < lines.lines().count(), "it was issued");
-        std::fs::write(&path, kept.join("\n")).expect("written");
+        self.0.withdraw(token).expect("it was issued");
     }
 
     /// Live connections the server holds.
     pub fn live_connections(&self) -> usize {
-        self.running.as_ref().expect("running").live_connections()
+        self.0.live_connections().expect("running")
     }
 
     /// A gate before the server.
     pub async fn gate(&self) -> Gate {
-        Gate::before(self.address()).await
+        self.0.gate().await.expect("a port")
     }
 
     /// A device of a mentor, with a store and a token, connected to nothing.
     pub async fn mentor(&self, principal: &str) -> Device {
-        Device::new(principal, self.token(principal, Role::Mentor)).await
+        Device(self.0.mentor(principal).await.expect("a new store"))
     }
 
     /// A device of a mentor that holds a live connection whenever it can.
     pub async fn listener(&self, principal: &str) -> Device {
-        Device::listening(principal, self.token(principal, Role::Mentor)).await
+        Device(self.0.device(principal, Role::Mentor, true).await.expect("a new store"))
     }
 
     /// A device of a coordinator, with a store and a token, connected to nothing.
     pub async fn coordinator(&self, principal: &str) -> Device {
-        Device::new(principal, self.token(principal, Role::Coordinator)).await
+        Device(self.0.coordinator(principal).await.expect("a new store"))
     }
 
     /// What the server's state comes down to.
     pub fn prove(&self) -> StateProof {
-        prove_state(&self.path("server.db"), &schema()).expect("provable")
+        self.0.prove().expect("provable")
     }
 
     /// Asserts that the server and these devices hold the same, by rows and by documents.
     pub async fn agrees_with(&self, devices: &[&Device]) -> StateProof {
-        let proof = self.prove();
-        assert_eq!(proof.from_rows, proof.from_documents, "the server's rows are what its documents say");
-        assert_eq!(proof.temporary_ids, 0, "the server shows no temporary id");
-        for device in devices {
-            assert_eq!(device.digests().await, (proof.from_rows.clone(), proof.from_rows.clone()));
-            assert_eq!(device.store.with_store(|store| store.temporary_ids()).await.expect("counted"), 0);
-            assert_eq!(device.store.check().await.expect("checked"), Vec::<String>::new());
-        }
-        proof
+        let devices: Vec<_> = devices.iter().map(|device| &device.0).collect();
+        self.0.expect_agreement(&devices).await
     }
 }
