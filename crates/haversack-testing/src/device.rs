@@ -186,12 +186,15 @@ impl Device {
         open(self.folder.path(), &self.key, &self.clock, &self.making).await
     }
 
-    /// Closes the store and opens it again, as an app that was restarted: connected to nothing.
+    /// Closes the store, unless it is closed, and opens it again, as an app that was restarted: connected to nothing.
     ///
     /// # Errors
-    /// [`Error::Store`], or [`Error::Closed`] when it was closed already.
+    /// [`Error::Store`].
     pub async fn reopen(self) -> Result<Self, Error> {
-        self.store.clone().close().await?;
+        match self.store.clone().close().await {
+            Ok(()) | Err(Error::Closed) => {}
+            Err(error) => return Err(error),
+        }
         let store = self.open_again().await?;
         Ok(Self { store, is_connected: AtomicBool::new(false), ..self })
     }
