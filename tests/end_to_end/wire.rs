@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use haversack::{Changes, Error, RecordState, TransportError, Value};
 use haversack_protocol::limits::BODY_RAW_BYTES_MAX;
 use haversack_protocol::{EndBody, FrameKind, HelloBody, ProtocolRange, Role, UnixMillis, encode_frame};
-use haversack_tests::{Answer, Device, Gate, Step, World, eventually};
+use haversack_tests::{Answer, Device, Gate, Step, World, eventually, noise, text};
 
 use crate::crafting::{bombs, frame_claiming, lying_cbor, packed_frame, plain_frame};
 use crate::replies::{fails, passes, recovers, waiting};
@@ -146,7 +146,7 @@ async fn an_older_reply_that_comes_again_takes_nothing_back() {
     drop(device.try_sync().await);
     device.store.set_online(false).expect("open");
     let row = device.row(record).await;
-    assert_eq!(row.fields["title"], haversack_tests::text("run"), "nothing is taken back");
+    assert_eq!(row.fields["title"], text("run"), "nothing is taken back");
     assert_eq!(row.fields["calls"], Value::Counter(1));
     gate.otherwise(Step::Forward);
     device.store.set_online(true).expect("open");
@@ -178,18 +178,6 @@ async fn a_reply_for_another_device_settles_nothing_of_this_one() {
     device.sync().await;
     assert_eq!(device.record(record).await.state, RecordState::Synced);
     world.agrees_with(&[&device, &other]).await;
-}
-
-/// Bytes that no compression makes smaller.
-fn noise(seed: u64) -> Value {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let bytes = (0..16 * 1024).map(|_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_be_bytes()[0]
-    });
-    Value::Bytes(bytes.collect())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,6 @@ mod targets;
 
 pub use haversack_testing::{Answer, Gate, Seen, Step, Tokens, expect_eventually as eventually, plain_http};
 pub use support::{
-    Device, Endless, Flood, Move, Way, World, changes_of, day, decimal, empty_reply, schema, text,
+    Device, Endless, Flood, Move, Way, World, changes_of, day, decimal, empty_reply, noise, schema, text,
 };
 pub use targets::{TARGETS, Target, fed_store_is_sound};

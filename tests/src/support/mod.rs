@@ -14,5 +14,5 @@ pub use arbitrary::{Move, Way, changes_of};
 pub use device::Device;
 pub use endless::Endless;
 pub use flood::Flood;
-pub use shape::{day, decimal, schema, text};
+pub use shape::{day, decimal, noise, schema, text};
 pub use world::World;

@@ -62,9 +62,13 @@ impl Command {
 
     /// Every line of what a command that must succeed prints.
     pub(crate) fn lines(&self, words: &[&str]) -> Vec<Json> {
+        self.line(words).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    /// What a command that must succeed prints, without its line end.
+    pub(crate) fn line(&self, words: &[&str]) -> String {
         let output = self.said(words);
         assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout).expect("UTF-8");
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
     }
 }

@@ -311,6 +311,17 @@ async fn every_value_of_the_table_comes_back_exact_from_everywhere() {
     server.expect_agreement(&[&per]).await;
 }
 
+/// Says whether a message holds a value that could not be there by chance.
+fn says(message: &str, value: &Value) -> bool {
+    match value {
+        Value::Text(text) | Value::Date(text) | Value::Decimal(text) => {
+            text.len() > 3 && message.contains(text)
+        }
+        Value::Set(elements) => elements.iter().any(|element| element.len() > 3 && message.contains(element)),
+        _ => false,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_other_value_is_refused_at_the_edit_by_its_reason_and_nothing_of_it_is_stored() {
     let server = server().await;
@@ -319,13 +330,14 @@ async fn every_other_value_is_refused_at_the_edit_by_its_reason_and_nothing_of_i
     let record = edges.create(Changes::new().set("beside", "stays")).await.expect("stored");
     let before = (ola.store.status().await.expect("counted"), ola.store.get(record).await.expect("read"));
     for (field, value, why) in refused() {
-        let changes = Changes::new().put(field, value);
+        let changes = Changes::new().put(field, value.clone());
         for refused in [
             edges.create(changes.clone()).await.map(drop).expect_err(field),
             edges.edit(record, changes.clone()).await.expect_err(field),
         ] {
             assert_eq!(refused.kind(), ErrorKind::Invalid);
             assert!(!refused.is_retryable() && !refused.is_data_at_risk());
+            assert!(!says(&refused.to_string(), &value), "no value in a message: {refused}");
             match refused.edit_refusal() {
                 Some(EditRefusal::Value { field: named, source, .. }) => {
                     assert_eq!((named.as_str(), source), (field, &why));
@@ -402,5 +414,52 @@ async fn what_json_says_is_kept_exactly_or_refused_by_its_line() {
                 assert!(is_exact(shown, expected), "{said}: {shown:?}");
             }
         }
+    }
+}
+
+/// A value in the words of the command line; nothing for what they have no words for: an empty text, empty bytes.
+fn words(edge: &Edge) -> Vec<String> {
+    let said = |sign: &str, text: &str| {
+        let literal = if text.starts_with('@') { "@" } else { "" };
+        (!text.is_empty()).then(|| format!("{sign}{}={literal}{text}", edge.field))
+    };
+    match (&edge.value, value_to_json(&edge.value)) {
+        (Value::Set(elements), _) => elements.iter().filter_map(|element| said("+", element)).collect(),
+        (_, Json::String(text)) => said("", &text).into_iter().collect(),
+        (_, json) => said("", &json.to_string()).into_iter().collect(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_value_of_the_table_is_taken_exactly_from_the_command_line() {
+    let server = server().await;
+    let ola = server.mentor("ola").await.expect("a device");
+    ola.store.clone().close().await.expect("closed");
+    let command = Command::on(&ola);
+    let friend = command.line(&["create", "friend", "name=Kari"]).parse().expect("an id");
+    let mut edges = kept();
+    edges.push(Edge::of("friend", Value::Reference(Reference::Record(friend))));
+    edges.retain(|edge| !words(edge).is_empty() && steps(edge).len() == 1);
+    // The first value of each field makes one record, the second of each the next, and so on.
+    let mut rows: Vec<BTreeMap<&str, Edge>> = vec![];
+    for edge in edges {
+        let free = rows.iter_mut().find(|row| !row.contains_key(edge.field));
+        match free {
+            Some(row) => drop(row.insert(edge.field, edge)),
+            None => rows.push([(edge.field, edge)].into()),
+        }
+    }
+    let mut held = vec![];
+    for row in rows {
+        let said: Vec<_> = row.values().flat_map(words).collect();
+        let said = ["create", "edge"].into_iter().chain(said.iter().map(String::as_str));
+        let record = command.line(&said.collect::<Vec<_>>()).parse().expect("an id");
+        held.extend(row.into_values().map(|edge| Held { record, edge }));
+    }
+    let ola = ola.reopen().await.expect("still there");
+    for Held { record, edge } in held {
+        let found = ola.store.get(record).await.expect("read").expect("here");
+        let shown = found.row.fields.get(edge.field);
+        assert!(is_exact(shown, &edge.value), "{shown:?} is not {edge:?}");
     }
 }

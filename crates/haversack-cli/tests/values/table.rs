@@ -298,7 +298,7 @@ pub(crate) fn said() -> Vec<Said> {
         (r#""float":-0"#, Ok(Value::Float(-0.0))),
         (r#""float":1"#, Ok(Value::Float(1.0))),
         (r#""float":5e-324"#, Ok(Value::Float(5e-324))),
-        (r#""float":2.2250738585072011e-308"#, Ok(Value::Float(2.225_073_858_507_201_1e-308))),
+        (r#""float":2.2250738585072011e-308"#, Ok(Value::Float(2.225_073_858_507_201e-308))),
         // The nearest double, as every reader of JSON makes of it.
         (r#""float":9007199254740993"#, Ok(Value::Float(9_007_199_254_740_992.0))),
         (r#""float":1e999"#, Err("no-object")),

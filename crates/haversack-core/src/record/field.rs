@@ -341,36 +341,6 @@ mod tests {
     }
 
     #[test]
-    fn values_at_the_edges_are_kept_or_refused_at_the_edit() {
-        let refused = [
-            (FieldKind::Text, Value::Text("a\0b".into())),
-            (FieldKind::Text, Value::Text("x".repeat(TEXT_BYTES_MAX + 1))),
-            (FieldKind::Text, Value::Integer(1)),
-            (FieldKind::Float, Value::Float(f64::NAN)),
-            (FieldKind::Float, Value::Float(f64::INFINITY)),
-            (FieldKind::Date, Value::Date("2023-02-29".into())),
-            (FieldKind::Decimal, Value::Decimal("1,5".into())),
-            (FieldKind::Decimal, Value::Decimal("01".into())),
-            (FieldKind::Decimal, Value::Decimal(".5".into())),
-            (FieldKind::Counter, Value::Counter(COUNTER_STEP_MAX + 1)),
-            (FieldKind::Set, Value::Set([String::new()].into())),
-        ];
-        for (kind, value) in refused {
-            assert!(check_value(&field(kind), &value).is_err(), "{kind:?}");
-        }
-        let kept = [
-            (FieldKind::Text, Value::Text("\u{202e}אב 👩‍👩‍👧 e\u{301}".into())),
-            (FieldKind::Text, Value::Text("x".repeat(TEXT_BYTES_MAX))),
-            (FieldKind::Integer, Value::Integer(i64::MIN)),
-            (FieldKind::Float, Value::Float(-0.0)),
-            (FieldKind::Decimal, Value::Decimal("-0.50".into())),
-        ];
-        for (kind, value) in kept {
-            assert_eq!(check_value(&field(kind), &value), Ok(()), "{kind:?}");
-        }
-    }
-
-    #[test]
     fn a_scalar_no_row_could_keep_is_no_value() {
         for (kind, scalar) in [
             (FieldKind::Float, ScalarValue::F64(f64::NAN)),
