@@ -282,6 +282,8 @@ pub(crate) fn said() -> Vec<Said> {
         (r#""text":"a\u030a""#, text("a\u{30a}")),
         (r#""text":"""#, text("")),
         (r#""text":"\u0000""#, Err("value")),
+        (r#""text":"a","text":"b""#, Err("written-twice")),
+        (r#""text":null,"text":"b""#, Err("written-twice")),
         (r#""text":"\ud83d""#, Err("no-object")),
         (r#""text":"\ude00\ud83d""#, Err("no-object")),
         (r#""text":"\ud83dx""#, Err("no-object")),
