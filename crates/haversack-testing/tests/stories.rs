@@ -149,6 +149,26 @@ async fn a_refusal_whose_reply_is_lost_is_told_by_the_next_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_may_have_accepted_already_is_not_what_is_refused_next() {
+    let server = server().await;
+    let ola = online(&server, "ola").await;
+    deliver(&[&ola]).await;
+    ola.gate().hold_replies();
+    let first = visit(&ola, Changes::new()).await;
+    expect_eventually("the server has it", async || server.prove().expect("read").accepted == 1).await;
+    ola.go_offline().expect("open");
+    ola.gate().heal();
+    ola.gate().refuse_next_by_rule("closed", "visit.closed");
+    let second = visit(&ola, Changes::new()).await;
+    ola.go_online().await.expect("open");
+    deliver(&[&ola]).await;
+    assert!(ola.store.get(first).await.expect("read").is_some());
+    assert_eq!(ola.store.get(second).await.expect("read"), None);
+    assert_eq!(ola.refused().await.expect("listed").len(), 1);
+    server.expect_agreement(&[&ola]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_or_cut_reply_doubles_nothing() {
     let server = server().await;
     let ola = online(&server, "ola").await;
@@ -221,14 +241,13 @@ async fn a_pause_a_server_asked_for_ends_by_the_devices_clock() {
     let ola = online(&server, "ola").await;
     deliver(&[&ola]).await;
     ola.gate().answer_next(1, 503, Some(Duration::from_secs(2 * 3600)));
-    let walk = visit(&ola, Changes::new()).await;
+    visit(&ola, Changes::new()).await;
     expect_eventually("it pauses", async || {
         matches!(ola.store.status().await.expect("counted").phase, Phase::Waiting { .. })
     })
     .await;
     let pushes = ola.gate().pushes();
     ola.clock().advance(Duration::from_secs(3600));
-    edit(&ola, walk, Changes::new().set("note", "meanwhile")).await;
     assert_eq!(ola.gate().pushes(), pushes, "an hour is missing");
     ola.clock().advance(Duration::from_secs(3600));
     expect_eventually("it is delivered", async || {
