@@ -1,10 +1,11 @@
 //! Stories of live connections: what others do is seen without asking, and nothing depends on it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use haversack::{Changes, RecordId};
 use haversack_server::LiveSettings;
-use haversack_tests::{Device, Tokens, World, eventually};
+use haversack_tests::{Device, Flood, Tokens, World, eventually};
 
 async fn sees(device: &Device, record: RecordId) {
     eventually("the record is seen", async || device.store.get(record).await.expect("read").is_some()).await;
@@ -32,7 +33,7 @@ async fn an_edit_by_one_device_is_seen_by_another_without_its_asking() {
     for _ in 0..3 {
         sees(&kari, somebody_creates(&ola).await).await;
     }
-    kari.store.close().await.expect("closed");
+    kari.store.clone().close().await.expect("closed");
     is_held(&world, 0).await;
 }
 
@@ -59,7 +60,7 @@ async fn a_withdrawn_token_is_renewed_and_the_live_connection_comes_back_with_th
     let world = World::start_with(lively).await;
     let (kari, ola) = (world.listener("kari").await, world.mentor("ola").await);
     let new = world.token("kari", haversack::Role::Mentor);
-    let tokens = Tokens::new("kari", &[kari.token(), &new]);
+    let tokens = Tokens::new("kari", &[kari.token(), &new]).expect("a name");
     kari.connect_with(world.address(), tokens.clone()).await;
     ola.connect(world.address()).await;
     is_held(&world, 1).await;
@@ -95,7 +96,7 @@ async fn a_server_without_live_connections_is_asked_once_and_serves_as_before() 
 async fn a_flood_of_pokes_becomes_two_exchanges() {
     let world = World::start().await;
     let gate = world.gate().await;
-    gate.flood(500);
+    gate.intercept(Arc::new(Flood::of(500)));
     let kari = world.listener("kari").await;
     kari.connect(gate.address()).await;
     eventually("the pokes are answered", async || gate.sync_requests().len() == 3).await;

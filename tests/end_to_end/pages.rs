@@ -54,7 +54,7 @@ async fn first_page(world: &World) -> PageBody {
     let caught = Arc::new(Mutex::new(None));
     let place = caught.clone();
     gate.script([Step::alter(move |body| {
-        *place.lock().expect("whole") = Some(Answer::read(body));
+        *place.lock().expect("whole") = Some(Answer::read(body).expect("a reply"));
         body.to_vec()
     })]);
     let reader = world.mentor("reader").await;

@@ -208,7 +208,7 @@ async fn another_persons_token_sends_nothing_of_this_store() {
     ola.store.set_online(false).expect("open");
     let record = ola.create("activity", Changes::new().set("title", "walk")).await;
     let before = gate.seen().len();
-    ola.connect_with(gate.address(), Tokens::new("kari", &[kari.token()])).await;
+    ola.connect_with(gate.address(), Tokens::new("kari", &[kari.token()]).expect("a name")).await;
     ola.store.set_online(true).expect("open");
     let refused = ola.try_sync().await.expect_err("not her store");
     assert!(matches!(refused, Error::Transport(TransportError::OtherPrincipal)), "{refused}");
@@ -217,7 +217,7 @@ async fn another_persons_token_sends_nothing_of_this_store() {
     let status = ola.store.status().await.expect("counted");
     assert!(matches!(status.phase, Phase::Blocked(_)), "{status:?}");
     // A provider that lies about whose token it is gets no further than the server.
-    ola.connect_with(gate.address(), Tokens::new("ola", &[kari.token()])).await;
+    ola.connect_with(gate.address(), Tokens::new("ola", &[kari.token()]).expect("a name")).await;
     let refused = ola.try_sync().await.expect_err("the server knows");
     assert!(matches!(refused, Error::Transport(TransportError::Refused { .. })), "{refused}");
     ola.connect(gate.address()).await;

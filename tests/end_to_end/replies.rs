@@ -1,6 +1,7 @@
 //! Broken lines and broken servers: whatever answers, the outbox stays, the attempt is counted, and the next honest
 //! answer settles everything once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use haversack::{Changes, Error, Phase, RecordId, RecordState, TransportError, Value};
@@ -8,7 +9,9 @@ use haversack_protocol::{
     ChangeHash, ChangeSetId, Code, DeviceId, EndBody, FrameKind, LogRow, PageBody, PartChange, ProblemBody,
     RejectedRow, Rejection, RowOrigin, UnixMillis, encode_frame,
 };
-use haversack_tests::{Answer, Device, Gate, Step, Tokens, World, empty_reply, eventually, plain_http, text};
+use haversack_tests::{
+    Answer, Device, Endless, Gate, Step, Tokens, World, empty_reply, eventually, plain_http, text,
+};
 
 /// A device with one activity at the server and a counter step that waits.
 pub(crate) async fn waiting(world: &World, gate: &Gate) -> (Device, RecordId) {
@@ -182,7 +185,7 @@ async fn a_reply_that_promises_more_and_brings_nothing_is_never_a_hot_loop() {
     let (device, record) = waiting(&world, &gate).await;
     let promising = |body: &[u8]| {
         let end = EndBody { more: true };
-        Answer { end, ..Answer::read(&empty_reply(body)) }.write()
+        Answer { end, ..Answer::read(&empty_reply(body)).expect("a reply") }.write()
     };
     let error = fails(&device, &gate, record, Step::alter(promising)).await;
     assert_eq!(error, TransportError::Incomplete);
@@ -196,7 +199,7 @@ async fn an_own_change_the_device_never_made_is_asked_for_in_full_and_then_waite
     let (device, record) = waiting(&world, &gate).await;
     let before = gate.sync_requests().len();
     let never_made = |body: &[u8]| {
-        let mut answer = Answer::read(body);
+        let mut answer = Answer::read(body).expect("a reply");
         for row in answer.rows_mut() {
             let LogRow::Accepted(row) = row else { continue };
             row.parts[0].change = PartChange::Own(ChangeHash::from_bytes([3; 32]));
@@ -215,7 +218,7 @@ async fn verdicts_on_change_sets_nobody_sent_change_nothing() {
     let gate = world.gate().await;
     let (device, record) = waiting(&world, &gate).await;
     let reply = |body: &[u8]| {
-        let mut answer = Answer::read(body);
+        let mut answer = Answer::read(body).expect("a reply");
         let origin = |n| RowOrigin {
             position: 1_000 + u64::from(n),
             change_set: ChangeSetId::from_bytes([n; 16]),
@@ -240,7 +243,7 @@ async fn pages_that_come_twice_count_once() {
     let gate = world.gate().await;
     let (device, record) = waiting(&world, &gate).await;
     let twice = |body: &[u8]| {
-        let mut answer = Answer::read(body);
+        let mut answer = Answer::read(body).expect("a reply");
         answer.pages = answer.pages.iter().flat_map(|page| [page.clone(), page.clone()]).collect();
         answer.write()
     };
@@ -270,7 +273,7 @@ async fn an_expired_token_is_renewed_at_once_and_is_no_attempt() {
     let world = World::start().await;
     let gate = world.gate().await;
     let (device, record) = waiting(&world, &gate).await;
-    let tokens = Tokens::new("ola", &["expired", "expired as well"]);
+    let tokens = Tokens::new("ola", &["expired", "expired as well"]).expect("a name");
     device.connect_with(gate.address(), tokens.clone()).await;
     device.store.set_online(true).expect("open");
     eventually("the app was asked twice", || async { tokens.asked().len() > 1 }).await;
@@ -278,7 +281,7 @@ async fn an_expired_token_is_renewed_at_once_and_is_no_attempt() {
     eventually("both were refused", || async { gate.pushes() > 2 }).await;
     let [entry] = &device.outbox().await[..] else { panic!("the entry stays") };
     assert_eq!((entry.attempts, entry.last_error.as_deref()), (0, None));
-    let tokens = Tokens::new("ola", &["expired", device.token()]);
+    let tokens = Tokens::new("ola", &["expired", device.token()]).expect("a name");
     device.connect_with(gate.address(), tokens.clone()).await;
     recovers(&world, &device, &gate, record).await;
     assert_eq!(tokens.asked(), [false, true]);
@@ -323,7 +326,7 @@ async fn a_gateway_without_our_frames_is_still_believed_about_time_and_token() {
     let retry_after = Some(Duration::from_secs(600));
     assert_eq!(error, TransportError::Refused { code: Code::Busy, retry_after });
     gate.otherwise(Step::Answer(plain_http("401 Unauthorized", "", b"<html>who?</html>")));
-    let tokens = Tokens::new("ola", &[device.token()]);
+    let tokens = Tokens::new("ola", &[device.token()]).expect("a name");
     device.connect_with(gate.address(), tokens.clone()).await;
     device.store.set_online(true).expect("open");
     eventually("a fresh token is asked for", || async { tokens.asked().contains(&true) }).await;
@@ -335,7 +338,7 @@ async fn a_sync_with_a_useless_token_is_told_and_so_is_one_that_can_no_longer_en
     let world = World::start().await;
     let gate = world.gate().await;
     let (device, record) = waiting(&world, &gate).await;
-    device.connect_with(gate.address(), Tokens::new("ola", &["useless"])).await;
+    device.connect_with(gate.address(), Tokens::new("ola", &["useless"]).expect("a name")).await;
     let asked = device.try_sync().await.expect_err("offline");
     assert!(matches!(asked, Error::Transport(TransportError::Unreachable)), "{asked:?}");
     device.store.set_online(true).expect("open");
@@ -344,12 +347,12 @@ async fn a_sync_with_a_useless_token_is_told_and_so_is_one_that_can_no_longer_en
         matches!(asked, Error::Transport(TransportError::Refused { code: Code::TokenExpired, .. })),
         "{asked:?}"
     );
-    gate.otherwise(Step::Endless);
+    let endless = Arc::new(Endless::default());
+    gate.otherwise(endless.step());
     device.connect(gate.address()).await;
     let waiting = device.store.clone();
     let waiting = tokio::spawn(async move { waiting.sync_once(Duration::from_secs(600)).await });
-    eventually("it is under way", || async { !gate.endless_bytes().is_empty() || waiting.is_finished() })
-        .await;
+    eventually("it is under way", || async { !endless.taken().is_empty() || waiting.is_finished() }).await;
     device.store.sign_out(haversack::SignOut::Keep).await.expect("kept");
     waiting.await.expect("no panic").expect_err("told, not left to its deadline");
     gate.otherwise(Step::Forward);
@@ -362,10 +365,11 @@ async fn a_body_without_end_is_left_at_its_limit() {
     let world = World::start().await;
     let gate = world.gate().await;
     let (device, record) = waiting(&world, &gate).await;
-    let error = fails(&device, &gate, record, Step::Endless).await;
+    let endless = Arc::new(Endless::default());
+    let error = fails(&device, &gate, record, endless.step()).await;
     assert_eq!(error, TransportError::Answer(haversack_protocol::FrameRefusal::TooLarge));
-    eventually("the line is dropped", || async { !gate.endless_bytes().is_empty() }).await;
-    assert!(gate.endless_bytes().iter().all(|taken| *taken < 64 << 20), "{:?}", gate.endless_bytes());
+    eventually("the line is dropped", || async { !endless.taken().is_empty() }).await;
+    assert!(endless.taken().iter().all(|taken| *taken < 64 << 20), "{:?}", endless.taken());
     recovers(&world, &device, &gate, record).await;
 }
 
@@ -380,7 +384,7 @@ async fn a_reply_of_one_bad_row_after_a_good_page_keeps_the_good_page() {
     kari.sync().await;
     // The second page hands an id of the first to another record.
     let contradicting = |body: &[u8]| {
-        let mut answer = Answer::read(body);
+        let mut answer = Answer::read(body).expect("a reply");
         let Some(cursor) = answer.pages.last().map(|page| page.cursor_after.clone()) else {
             return body.to_vec();
         };

@@ -134,7 +134,7 @@ impl TokenProvider for Slow {
 }
 
 async fn connect_slowly(device: &Device, address: std::net::SocketAddr) -> Arc<Slow> {
-    let tokens = haversack_tests::Tokens::new("ola", &["expired", device.token()]);
+    let tokens = haversack_tests::Tokens::new("ola", &["expired", device.token()]).expect("a name");
     let slow = Arc::new(Slow { tokens, may_renew: Semaphore::new(0) });
     let server = ServerAddress::new(&format!("http://{address}"), TenantId::new("north").expect("plain"));
     device.store.connect(server.expect("loopback"), slow.clone()).await.expect("connected");

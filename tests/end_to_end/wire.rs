@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use haversack::{Changes, Error, RecordState, TransportError, Value};
 use haversack_protocol::limits::BODY_RAW_BYTES_MAX;
 use haversack_protocol::{EndBody, FrameKind, HelloBody, ProtocolRange, Role, UnixMillis, encode_frame};
-use haversack_tests::{Answer, Device, Gate, Step, World, eventually};
+use haversack_tests::{Answer, Device, Gate, Step, World, eventually, noise, text};
 
 use crate::crafting::{bombs, frame_claiming, lying_cbor, packed_frame, plain_frame};
 use crate::replies::{fails, passes, recovers, waiting};
@@ -37,7 +37,7 @@ async fn caught_reply(device: &Device, gate: &Gate) -> Vec<u8> {
     device.store.set_online(true).expect("open");
     device.try_sync().await.expect_err("spoilt");
     let reply = caught.lock().expect("whole").clone();
-    assert!(!Answer::read(&reply).pages.is_empty(), "it brings the verdict");
+    assert!(!Answer::read(&reply).expect("a reply").pages.is_empty(), "it brings the verdict");
     reply
 }
 
@@ -146,7 +146,7 @@ async fn an_older_reply_that_comes_again_takes_nothing_back() {
     drop(device.try_sync().await);
     device.store.set_online(false).expect("open");
     let row = device.row(record).await;
-    assert_eq!(row.fields["title"], haversack_tests::text("run"), "nothing is taken back");
+    assert_eq!(row.fields["title"], text("run"), "nothing is taken back");
     assert_eq!(row.fields["calls"], Value::Counter(1));
     gate.otherwise(Step::Forward);
     device.store.set_online(true).expect("open");
@@ -180,18 +180,6 @@ async fn a_reply_for_another_device_settles_nothing_of_this_one() {
     world.agrees_with(&[&device, &other]).await;
 }
 
-/// Bytes that no compression makes smaller.
-fn noise(seed: u64) -> Value {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let bytes = (0..16 * 1024).map(|_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_be_bytes()[0]
-    });
-    Value::Bytes(bytes.collect())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_in_another_order_or_with_a_foreign_cursor_are_read_anew_in_the_end() {
     let world = World::start().await;
@@ -212,7 +200,7 @@ async fn pages_in_another_order_or_with_a_foreign_cursor_are_read_anew_in_the_en
     let turned = Arc::new(AtomicUsize::new(0));
     let count = turned.clone();
     gate.script([Step::alter(move |body| {
-        let mut answer = Answer::read(body);
+        let mut answer = Answer::read(body).expect("a reply");
         count.fetch_add(usize::from(answer.pages.len() > 1), Ordering::Relaxed);
         answer.pages.reverse();
         answer.write()
@@ -225,7 +213,7 @@ async fn pages_in_another_order_or_with_a_foreign_cursor_are_read_anew_in_the_en
     world.agrees_with(&[&reader, &author]).await;
     let foreign = haversack_protocol::Cursor::new(vec![7; 70]).expect("short");
     gate.script([Step::alter(move |body| {
-        let mut answer = Answer::read(body);
+        let mut answer = Answer::read(body).expect("a reply");
         answer.pages.iter_mut().for_each(|page| page.cursor_after = foreign.clone());
         answer.write()
     })]);

@@ -39,7 +39,10 @@ async fn one_day(world: &World, gate: &Gate) -> (Vec<u8>, Vec<u8>) {
     device.sync().await;
     let request = gate.sync_requests().into_iter().find(|request| !request.push.is_empty()).expect("a push");
     let replies = passed.lock().expect("whole").clone();
-    let reply = replies.into_iter().find(|reply| !Answer::read(reply).pages.is_empty()).expect("a page");
+    let reply = replies
+        .into_iter()
+        .find(|reply| !Answer::read(reply).expect("a reply").pages.is_empty())
+        .expect("a page");
     (minicbor::to_vec(request).expect("writes"), reply)
 }
 
@@ -93,7 +96,7 @@ async fn an_honest_day_passes_every_target() {
         keep("reply", &format!("{:?}", frame.kind).to_lowercase(), &frame.body);
     }
     let others = read_by_another(&world).await;
-    for (n, page) in Answer::read(&others).pages.iter().enumerate() {
+    for (n, page) in Answer::read(&others).expect("a reply").pages.iter().enumerate() {
         keep_page(page, n);
     }
     for file in ["schema", "rules"] {

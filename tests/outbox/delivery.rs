@@ -5,7 +5,7 @@ use haversack::{
     UnixMillis, Value,
 };
 use haversack_core::{ChangeSet, Intent, Part};
-use haversack_tests::{Device, Step, World, eventually, plain_http, text};
+use haversack_tests::{Device, Step, World, eventually, noise, plain_http, text};
 
 async fn walk(device: &Device) -> RecordId {
     device.create("activity", Changes::new().set("title", "walk")).await
@@ -128,7 +128,6 @@ async fn work_is_delivered_after_the_server_was_away_without_a_new_edit() {
     assert!(device.try_sync().await.expect_err("nobody answers").is_retryable());
     assert_eq!(device.record(record).await.row.fields["title"], text("walk"));
     world.resume().await;
-    gate.lead_to(world.address());
     eventually("the edit is delivered", || is_drained(&device)).await;
     world.agrees_with(&[&device]).await;
 }
@@ -202,18 +201,6 @@ async fn signing_out_is_refused_with_the_count_while_work_has_not_arrived() {
     assert!(matches!(device.store.status().await, Err(Error::Closed)));
     let anew = device.open_again().await.expect("the folder is free");
     assert_eq!(anew.status().await.expect("counted").records, 0);
-}
-
-/// Bytes that no compression makes smaller (xorshift).
-fn noise(seed: u64) -> Value {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let bytes = (0..16 * 1024).map(|_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_be_bytes()[0]
-    });
-    Value::Bytes(bytes.collect())
 }
 
 #[tokio::test(flavor = "multi_thread")]

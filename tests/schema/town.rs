@@ -58,7 +58,6 @@ impl Town {
     /// Starts the server anew under another schema.
     pub(crate) async fn turn_to(&mut self, json: &Json) {
         self.world.turn_to(schema(json)).await;
-        self.gate.lead_to(self.world.address());
     }
 
     /// A connected device of a mentor.

@@ -6,8 +6,9 @@ mod support;
 mod targets;
 
 pub use fixture::{Fixture, Held, fixture_key, make_fixture};
+pub use haversack_testing::{Answer, Gate, Seen, Step, Tokens, expect_eventually as eventually, plain_http};
 pub use support::{
-    Answer, Courier, Device, Gate, Move, Seen, Step, Tokens, Way, World, changes_of, day, decimal,
-    empty_reply, eventually, plain_http, schema, text,
+    Courier, Device, Endless, Flood, Move, Way, World, changes_of, day, decimal, empty_reply, noise, schema,
+    text,
 };
 pub use targets::{TARGETS, Target, fed_store_is_sound, feed};

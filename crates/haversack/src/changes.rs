@@ -155,7 +155,7 @@ impl Transaction {
         self.after.push(change_set);
     }
 
-    pub(crate) fn into_change_set(self, schema_version: u32) -> ChangeSet {
-        ChangeSet { id: self.id, at: clock::now(), schema_version, after: self.after, parts: self.parts }
+    pub(crate) fn into_change_set(self, schema_version: u32, at: UnixMillis) -> ChangeSet {
+        ChangeSet { id: self.id, at, schema_version, after: self.after, parts: self.parts }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use haversack_core::sync::{Input, Phase};
-use haversack_core::{Intent, Mark, Reference, Value};
-use haversack_protocol::{RecordId, Schema};
+use haversack_core::{ChangeSet, Intent, Mark, Reference, Value};
+use haversack_protocol::{RecordId, Schema, UnixMillis};
 use haversack_store::{
     FieldConflict, HistoryEntry, Notice, OutboxEntry, Query, Store, StoreError, StoredRecord, Touched,
     erase_store,
@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::changes::{Changes, Transaction};
-use crate::clock;
+use crate::clock::Clock;
 use crate::collection::Collection;
 use crate::config::Config;
 use crate::driver::{Driver, Message};
@@ -43,6 +43,7 @@ struct Shared {
     store: Mutex<Option<Arc<Store>>>,
     folder: PathBuf,
     schema: Arc<Schema>,
+    clock: Arc<dyn Clock>,
     commits: Commits,
     progress: watch::Receiver<Progress>,
     driver: mpsc::UnboundedSender<Message>,
@@ -63,6 +64,7 @@ impl Haversack {
     pub async fn open(config: Config) -> Result<Self, Error> {
         let wants_live = config.wants_live;
         let (schema, folder) = (config.schema.clone(), config.folder.clone());
+        let clock = config.clock.clone();
         let store =
             run_blocking(move || Store::open(&config.folder, config.schema, config.keys.as_ref())).await??;
         let store = Arc::new(store);
@@ -70,12 +72,14 @@ impl Haversack {
         let (progress_in, progress) =
             watch::channel(Progress { phase: Phase::Disconnected, synced_at: None, last_error: None });
         let (driver, messages) = mpsc::unbounded_channel();
-        let task = Driver::new(store.clone(), commits.clone(), progress_in, wants_live).spawn(messages);
+        let task = Driver::new(store.clone(), commits.clone(), progress_in, wants_live, clock.clone())
+            .spawn(messages);
         Ok(Self {
             shared: Arc::new(Shared {
                 store: Mutex::new(Some(store)),
                 folder,
                 schema,
+                clock,
                 commits,
                 progress,
                 driver,
@@ -96,7 +100,7 @@ impl Haversack {
     pub async fn transaction<T>(&self, work: impl FnOnce(&mut Transaction) -> T) -> Result<T, Error> {
         let mut transaction = Transaction::new();
         let answer = work(&mut transaction);
-        let change_set = transaction.into_change_set(self.shared.schema.version);
+        let change_set = self.change_set(transaction);
         self.commit(true, move |store| store.local_write(change_set)).await?;
         Ok(answer)
     }
@@ -153,7 +157,7 @@ impl Haversack {
         let (field, reason) = (field.to_owned(), reason.to_owned());
         let identity = self.with_store(|store| store.identity()).await?;
         let by = identity.principal.ok_or(Error::NotConnected)?;
-        let mark = Mark { value, by, role: identity.role, at: clock::now(), reason };
+        let mark = Mark { value, by, role: identity.role, at: self.now(), reason };
         self.mark(record, Intent::Override { field, mark }).await
     }
 
@@ -367,6 +371,15 @@ impl Haversack {
 
     pub(crate) fn commits(&self) -> &Commits {
         &self.shared.commits
+    }
+
+    /// The change set a transaction becomes now.
+    pub(crate) fn change_set(&self, transaction: Transaction) -> ChangeSet {
+        transaction.into_change_set(self.shared.schema.version, self.now())
+    }
+
+    pub(crate) fn now(&self) -> UnixMillis {
+        self.shared.clock.now()
     }
 
     /// Runs a unit of work that changes records. Watchers and the driver are told after the commit, and from inside: they

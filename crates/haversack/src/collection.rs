@@ -52,7 +52,7 @@ impl Collection {
         let creation = |(record, changes)| {
             let mut transaction = Transaction::new();
             transaction.create_as(record, &self.name, changes);
-            transaction.into_change_set(self.client.schema().version)
+            self.client.change_set(transaction)
         };
         records.into_iter().map(creation).collect()
     }

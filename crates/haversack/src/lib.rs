@@ -52,6 +52,7 @@ mod watch;
 
 pub use changes::{Changes, IntoValue, Transaction};
 pub use client::{Haversack, SignOut};
+pub use clock::{Clock, ClockFuture, SystemClock};
 pub use collection::Collection;
 pub use config::Config;
 pub use error::{Error, ErrorKind};

@@ -58,7 +58,7 @@ impl Outbox {
         for entry in again {
             // It is checked under the schema of today, so that is what it is made under now.
             let (old, schema_version) = (entry.change_set.id, self.client.schema().version);
-            let mut change_set = ChangeSet { at: clock::now(), schema_version, ..entry.change_set };
+            let mut change_set = ChangeSet { at: self.client.now(), schema_version, ..entry.change_set };
             change_set.id = clock::new_change_set();
             renamed.insert(old, change_set.id);
             for earlier in &mut change_set.after {
@@ -82,7 +82,7 @@ impl Outbox {
     ) -> Result<T, Error> {
         let mut transaction = Transaction::new();
         let answer = work(&mut transaction);
-        let corrected = transaction.into_change_set(self.client.schema().version);
+        let corrected = self.client.change_set(transaction);
         self.send_instead(vec![(id, corrected)]).await?;
         Ok(answer)
     }

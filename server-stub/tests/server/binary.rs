@@ -1,58 +1,30 @@
 //! The binary: it says where it listens, and ends in order when told to.
 
-use std::process::Stdio;
-
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::support::{RULES, SCHEMA, TENANT, raw};
-
-const BINARY: &str = env!("CARGO_BIN_EXE_haversack-server");
+use crate::support::{BINARY, ServerProcess, TENANT, raw};
 
 #[tokio::test]
 async fn it_serves_until_told_to_stop_and_leaves_a_provable_database() {
     let directory = tempfile::tempdir().expect("a directory");
-    let path = |name: &str| directory.path().join(name);
-    std::fs::write(path("schema.json"), SCHEMA).expect("written");
-    std::fs::write(path("rules.json"), RULES).expect("written");
     let token = Command::new(BINARY)
         .args(["token", "--principal", "ola", "--role", "mentor", "--tokens"])
-        .arg(path("tokens.jsonl"))
+        .arg(directory.path().join("tokens.jsonl"))
         .output()
         .await
         .expect("ran");
     assert!(token.status.success() && token.stdout.len() == 44, "43 characters and a line end");
-    let mut server = Command::new(BINARY)
-        .args(["serve", "--tenant", TENANT, "--database"])
-        .arg(path("server.db"))
-        .arg("--schema")
-        .arg(path("schema.json"))
-        .arg("--rules")
-        .arg(path("rules.json"))
-        .arg("--tokens")
-        .arg(path("tokens.jsonl"))
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("started");
-    let mut out = BufReader::new(server.stdout.take().expect("piped"));
-    let mut line = String::new();
-    out.read_line(&mut line).await.expect("a line");
-    let listening: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-    let address = listening["listening"].as_str().and_then(|text| text.parse().ok()).expect("an address");
-    let answer = raw(address, b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", b"").await;
-    assert_eq!(answer.status, 200);
-    let process = server.id().expect("running").to_string();
-    Command::new("kill").args(["-TERM", &process]).status().await.expect("told");
-    assert!(server.wait().await.expect("ended").success());
-    let mut rest = String::new();
-    out.read_to_string(&mut rest).await.expect("read");
+    let mut server = ServerProcess::start_in(directory).await;
+    let asked = b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    assert_eq!(raw(server.address(), asked, b"").await.status, 200);
+    let (ended, rest) = server.stop().await;
+    assert!(ended.success());
     assert_eq!(rest, "");
     let prove = Command::new(BINARY)
         .args(["prove", "--database"])
-        .arg(path("server.db"))
+        .arg(server.path("server.db"))
         .arg("--schema")
-        .arg(path("schema.json"))
+        .arg(server.path("schema.json"))
         .output()
         .await
         .expect("ran");

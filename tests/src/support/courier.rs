@@ -9,9 +9,12 @@ use haversack_protocol::{
     decode_only_frame, encode_frame,
 };
 
-use super::answer::Answer;
-use super::http::Message;
-use super::shape::NORTH;
+use haversack_testing::Answer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// The tenant of test servers.
+const TENANT: &str = "north";
 
 /// Exchanges after which an outbox that still holds work will never drain.
 const EXCHANGES_MAX: usize = 256;
@@ -30,10 +33,18 @@ impl Courier {
 
     async fn post(&self, verb: &str, body: Vec<u8>) -> Vec<u8> {
         let head = format!(
-            "POST /v1/t/{NORTH}/{verb} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: {MEDIA_TYPE}\r\n",
-            self.server, self.token
+            "POST /v1/t/{TENANT}/{verb} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: {MEDIA_TYPE}\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n",
+            self.server,
+            self.token,
+            body.len()
         );
-        Message { head, body }.forward(self.server).await.expect("an answer").body
+        let mut stream = TcpStream::connect(self.server).await.expect("a server");
+        stream.write_all(&[head.as_bytes(), &body].concat()).await.expect("sent");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("an answer");
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
+        answer.split_off(end + 4)
     }
 
     /// Registers a store, which keeps the server under this name.
@@ -70,7 +81,7 @@ impl Courier {
     pub async fn send(&self, request: &SyncRequest) -> Answer {
         let mut body = Vec::new();
         encode_frame(FrameKind::SyncRequest, request, &mut body).expect("within limits");
-        Answer::read(&self.post("sync", body).await)
+        Answer::read(&self.post("sync", body).await).expect("frames of ours")
     }
 
     /// One exchange of at most so many change sets. True when there is more to read.

@@ -2,9 +2,6 @@
 
 use haversack::{Schema, Value};
 
-/// The tenant of every world.
-pub(super) const NORTH: &str = "north";
-
 /// The schema file.
 const SCHEMA: &str = r#"{
     "version": 1,
@@ -63,4 +60,16 @@ pub fn day(value: &str) -> Value {
 /// A decimal value.
 pub fn decimal(value: &str) -> Value {
     Value::Decimal(value.to_owned())
+}
+
+/// Bytes of the greatest length that no compression makes smaller (xorshift).
+pub fn noise(seed: u64) -> Value {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let bytes = (0..16 * 1024).map(|_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_be_bytes()[0]
+    });
+    Value::Bytes(bytes.collect())
 }

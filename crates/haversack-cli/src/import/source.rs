@@ -1,8 +1,10 @@
 //! The lines of an import file, JSON or CSV, one at a time; a bad one is told and the next is read.
 
+use std::fmt;
 use std::io::{self, BufRead, Read};
 
 use haversack_protocol::limits::CHANGE_SET_BYTES_MAX;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value as Json};
 
 use super::Refusal;
@@ -109,12 +111,48 @@ fn next_json(reader: &mut impl BufRead, number: &mut u64) -> io::Result<Option<R
         // What the parser says may quote the line.
         let parsed = serde_json::from_slice(text);
         let no_object = |_| Refusal::of_line(*number, "no-object", "not one JSON object".to_owned());
-        let line = parsed.map_err(no_object).map(|mut fields: Map<String, Json>| {
-            fields.retain(|_, value| !value.is_null());
-            Line { number: *number, fields }
-        });
-        return Ok(Some(line));
+        return Ok(Some(parsed.map_err(no_object).and_then(|Said(fields)| fields_once(*number, fields))));
     }
+}
+
+/// An object as it is written: names may come twice.
+struct Said(Vec<(String, Json)>);
+
+impl<'de> Deserialize<'de> for Said {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(InOrder)
+    }
+}
+
+struct InOrder;
+
+impl<'de> Visitor<'de> for InOrder {
+    type Value = Said;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Said, A::Error> {
+        let mut fields = vec![];
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Said(fields))
+    }
+}
+
+/// The fields of a line that hold a value. Of a name that comes twice, neither value may get lost unseen.
+fn fields_once(number: u64, said: Vec<(String, Json)>) -> Result<Line, Refusal> {
+    let mut fields = Map::new();
+    for (name, value) in said {
+        if fields.insert(name.clone(), value).is_some() {
+            let text = "the line names a field twice".to_owned();
+            return Err(Refusal { field: Some(name), ..Refusal::of_line(number, "written-twice", text) });
+        }
+    }
+    fields.retain(|_, value| !value.is_null());
+    Ok(Line { number, fields })
 }
 
 fn next_row<R: Read>(
@@ -181,6 +219,17 @@ mod tests {
             Ok((6, r#"{"a":"x"}"#.to_owned())),
         ];
         assert_eq!(read(text.as_bytes(), Format::Jsonl), expected);
+    }
+
+    #[test]
+    fn a_json_line_that_names_a_field_twice_is_refused_whatever_it_says() {
+        let text = b"{\"a\":1,\"a\":2}\n{\"a\":null,\"a\":2}\n{\"a\":{\"b\":1},\"b\":1}\n";
+        let expected = [
+            Err((1, "written-twice")),
+            Err((2, "written-twice")),
+            Ok((3, r#"{"a":{"b":1},"b":1}"#.to_owned())),
+        ];
+        assert_eq!(read(text, Format::Jsonl), expected);
     }
 
     #[test]

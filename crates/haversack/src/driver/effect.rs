@@ -14,7 +14,7 @@ use haversack_protocol::{
 use haversack_store::{Leased, PageOutcome, Store, StoreError, Touched};
 
 use crate::client::run_blocking;
-use crate::clock;
+use crate::clock::Clock;
 use crate::transport::{LiveSocket, Reply, Token, TokenProvider, TokenRefusal, Transport, TransportError};
 use crate::watch::Commits;
 
@@ -44,6 +44,7 @@ pub(crate) struct Link {
     commits: Commits,
     transport: Transport,
     tokens: Arc<dyn TokenProvider>,
+    clock: Arc<dyn Clock>,
     state: Mutex<LinkState>,
 }
 
@@ -78,8 +79,9 @@ impl Link {
         commits: Commits,
         transport: Transport,
         tokens: Arc<dyn TokenProvider>,
+        clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { store, commits, transport, tokens, state: Mutex::default() }
+        Self { store, commits, transport, tokens, clock, state: Mutex::default() }
     }
 
     fn with_state<T>(&self, work: impl FnOnce(&mut LinkState) -> T) -> T {
@@ -213,7 +215,7 @@ impl Link {
             device,
             principal,
             push_ordinal: leased.push_ordinal,
-            now: clock::now(),
+            now: self.clock.now(),
             schema_version: self.store.schema().version,
             cursor,
             page_bytes_max: u32::try_from(PAGE_BYTES_TARGET).unwrap_or(u32::MAX),

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use haversack_core::sync::{Effect, Engine, Failure, Input, Live, LiveEffect, LiveInput, Outcome, Phase};
 use haversack_protocol::{Code, FrameRefusal, UnixMillis};
@@ -13,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::effect::{Done, Link};
 use super::line::Line;
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::error::Error;
 use crate::status::{Progress, SyncReport};
 use crate::transport::{ServerAddress, TokenProvider, Transport, TransportError};
@@ -39,6 +38,7 @@ pub(crate) struct Driver {
     store: Arc<Store>,
     commits: Commits,
     progress: watch::Sender<Progress>,
+    clock: Arc<dyn Clock>,
     engine: Engine,
     link: Option<Arc<Link>>,
     work: Option<Work>,
@@ -58,11 +58,13 @@ impl Driver {
         commits: Commits,
         progress: watch::Sender<Progress>,
         wants_live: bool,
+        clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             store,
             commits,
             progress,
+            clock,
             engine: Engine::default(),
             link: None,
             work: None,
@@ -90,12 +92,12 @@ impl Driver {
                     self.work = None;
                     self.finish(done);
                 }
-                () = hour(self.wake_at) => {
+                () = hour(&*self.clock, self.wake_at) => {
                     self.wake_at = None;
                     self.step(Input::Woken);
                 }
                 input = self.line.next() => self.live_step(input),
-                () = hour(self.live_wake_at) => self.live_step(LiveInput::Woken),
+                () = hour(&*self.clock, self.live_wake_at) => self.live_step(LiveInput::Woken),
             }
             self.follow();
             self.publish();
@@ -143,14 +145,20 @@ impl Driver {
         self.work = None;
         (self.line, self.live_wake_at) = (Line::Down, None);
         self.live = self.live.as_ref().map(|_| Live::default());
-        self.link = Some(Arc::new(Link::new(self.store.clone(), self.commits.clone(), transport, tokens)));
+        self.link = Some(Arc::new(Link::new(
+            self.store.clone(),
+            self.commits.clone(),
+            transport,
+            tokens,
+            self.clock.clone(),
+        )));
         self.step(Input::Connected { registered });
         Ok(())
     }
 
     /// Gives the engine one input and starts what it asks for.
     fn step(&mut self, input: Input) {
-        for effect in self.engine.step(clock::now(), input, clock::entropy()) {
+        for effect in self.engine.step(self.clock.now(), input, clock::entropy()) {
             let Some(link) = self.link.clone() else { continue };
             self.work = match effect {
                 Effect::WakeAt(at) => {
@@ -180,7 +188,7 @@ impl Driver {
     fn live_step(&mut self, input: LiveInput) {
         let Some(live) = &mut self.live else { return };
         self.live_wake_at = None;
-        for effect in live.step(clock::now(), input, clock::entropy()) {
+        for effect in live.step(self.clock.now(), input, clock::entropy()) {
             match effect {
                 LiveEffect::Open => {
                     let Some(link) = self.link.clone() else { continue };
@@ -228,7 +236,8 @@ impl Driver {
         } else if is_undecided {
             self.tell_waiting(|report| Ok(SyncReport { unsettled, ..report }));
         } else if self.engine.phase() == Phase::Idle {
-            self.progress.send_modify(|progress| progress.synced_at = Some(clock::now()));
+            let now = self.clock.now();
+            self.progress.send_modify(|progress| progress.synced_at = Some(now));
             self.tell_waiting(|report| Ok(SyncReport { unsettled, ..report }));
         }
     }
@@ -247,12 +256,9 @@ impl Driver {
 }
 
 /// Waits until the hour has come, for ever when there is none.
-async fn hour(at: Option<UnixMillis>) {
+async fn hour(clock: &dyn Clock, at: Option<UnixMillis>) {
     match at {
-        Some(at) => {
-            let wait = u64::try_from(at.0 - clock::now().0).unwrap_or(0);
-            tokio::time::sleep(Duration::from_millis(wait)).await;
-        }
+        Some(at) => clock.until(at).await,
         None => std::future::pending().await,
     }
 }

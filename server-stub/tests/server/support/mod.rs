@@ -3,7 +3,7 @@
 mod http;
 mod line;
 mod phone;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod process;
 
 use std::path::PathBuf;
@@ -20,8 +20,8 @@ pub(crate) use http::{Response, raw, request};
 pub(crate) use http::{answer_to, answer_to_cut, post_head};
 pub(crate) use line::{Heard, Line, opening};
 pub(crate) use phone::{Phone, Reply, create, edit, integer, text};
-#[cfg(target_os = "linux")]
-pub(crate) use process::ServerProcess;
+#[cfg(unix)]
+pub(crate) use process::{BINARY, ServerProcess};
 
 pub(crate) const TENANT: &str = "rotary";
 
