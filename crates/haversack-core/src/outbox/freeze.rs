@@ -12,7 +12,7 @@ use haversack_protocol::{
 use super::entry::{Entry, FrozenPart};
 use crate::reason;
 use crate::record::document::device_actor;
-use crate::record::{Document, DocumentRefusal, Part};
+use crate::record::{Authored, Document, DocumentRefusal, Part};
 
 /// What the store knows of a record when a batch is leased.
 #[derive(Clone, Debug, Default)]
@@ -72,8 +72,10 @@ fn begun<'p>(part: &'p Part, collection: &'p CollectionSchema, is_todays: bool) 
 }
 
 struct OpenLane {
-    /// Confirmed document with every own frozen change.
+    /// Confirmed document with every own frozen change, but for the creation.
     whole: Document,
+    /// A creation spelled out on nothing; most batches need no document of it.
+    creation: Option<Vec<u8>>,
     /// The author's view at the tip, kept for the batch: a fork each would cost ten times as much.
     view: Option<Document>,
     tip: Option<ChangeHash>,
@@ -110,14 +112,23 @@ impl<'a> Freezer<'a> {
         for change in &lane.frozen {
             tip = Some(whole.apply_waiting(change).map_err(refuse)?);
         }
-        let open = OpenLane { whole, view: None, tip, epoch: lane.epoch, generation: lane.generation };
+        let open = OpenLane {
+            whole,
+            creation: None,
+            view: None,
+            tip,
+            epoch: lane.epoch,
+            generation: lane.generation,
+        };
         self.lanes.insert(record, open);
         Ok(())
     }
 
     /// Takes a record out again, with every change authored or handed in.
     pub(super) fn close(&mut self, record: RecordId) -> Option<Document> {
-        self.lanes.remove(&record).map(|lane| lane.whole)
+        let mut lane = self.lanes.remove(&record)?;
+        lane.grow().ok()?;
+        Some(lane.whole)
     }
 
     /// Authors every part of a pending entry. Lanes of all its records must be open.
@@ -134,13 +145,23 @@ impl<'a> Freezer<'a> {
             let lane = self.lanes.get_mut(&record).ok_or(refuse(DocumentRefusal::Unreadable))?;
             let base = entry.base.iter().find(|base| base.record == record);
             let seen = base.map(|base| base.heads.as_slice()).unwrap_or_default();
+            let actor = device_actor(self.device, lane.generation);
+            let version = entry.change_set.schema_version;
+            let counters = begun(part, collection, version == self.schema.version);
+            if part.creates && lane.is_empty() {
+                let spelled =
+                    Document::spell_creation(actor.clone(), entry.change_set.id, part, &counters, version);
+                if let Some(change) = spelled.map_err(refuse)? {
+                    lane.creation = Some(change.bytes.clone());
+                    lane.tip = Some(change.hash);
+                    frozen.push(FrozenPart::holding(record, lane.epoch, change));
+                    continue;
+                }
+            }
             let mut view = lane.view_at(seen).map_err(refuse)?;
             if !part.creates {
                 view = lane.with_counters(view, part).map_err(refuse)?;
             }
-            let actor = device_actor(self.device, lane.generation);
-            let version = entry.change_set.schema_version;
-            let counters = begun(part, collection, version == self.schema.version);
             let authored =
                 view.author(actor, entry.change_set.id, part, &counters, version).map_err(refuse)?;
             frozen.push(match authored {
@@ -148,13 +169,7 @@ impl<'a> Freezer<'a> {
                     lane.whole.apply(&change.bytes).map_err(refuse)?;
                     lane.tip = Some(change.hash);
                     lane.view = Some(view);
-                    FrozenPart {
-                        record,
-                        epoch: lane.epoch,
-                        change: change.bytes,
-                        hash: Some(change.hash),
-                        deps: vec![],
-                    }
+                    FrozenPart::holding(record, lane.epoch, change)
                 }
                 None => {
                     FrozenPart { record, epoch: lane.epoch, change: vec![], hash: None, deps: view.heads() }
@@ -165,9 +180,29 @@ impl<'a> Freezer<'a> {
     }
 }
 
+impl FrozenPart {
+    fn holding(record: RecordId, epoch: u32, change: Authored) -> Self {
+        Self { record, epoch, change: change.bytes, hash: Some(change.hash), deps: vec![] }
+    }
+}
+
 impl OpenLane {
+    /// Says whether nobody ever wrote the record.
+    fn is_empty(&self) -> bool {
+        self.creation.is_none() && self.whole.change_count() == 0
+    }
+
+    /// Brings the creation into the document.
+    fn grow(&mut self) -> Result<(), DocumentRefusal> {
+        match self.creation.take() {
+            Some(change) => self.whole.apply(&change).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// The document as the author of an edit on `seen` knows it.
     fn view_at(&mut self, seen: &[ChangeHash]) -> Result<Document, DocumentRefusal> {
+        self.grow()?;
         if let Some(view) = self.view.take()
             && self.tip.is_some_and(|tip| view.heads() == [tip])
             && seen.iter().all(|hash| view.contains(hash))

@@ -4,10 +4,13 @@
 //! measured hazard (`docs/ARCHITECTURE.md`, "What is not there").
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use automerge::transaction::{CommitOptions, Transactable, Transaction};
-use automerge::{ActorId, Automerge, AutomergeError, Change, ROOT, ReadDoc, ScalarValue};
+use automerge::{
+    ActorId, Automerge, AutomergeError, Change, ExpandedChange, ROOT, ReadDoc, ScalarValue, legacy,
+};
 use haversack_protocol::limits::RECORD_BYTES_MAX;
 use haversack_protocol::{ChangeHash, ChangeSetId, DeviceId};
 
@@ -203,12 +206,50 @@ impl Document {
     ) -> Result<Option<Authored>, DocumentRefusal> {
         self.transact(actor, |tx| {
             if part.creates {
-                tx.put(ROOT, Key::Version.to_string(), i64::from(schema_version))?;
-                for name in counters {
-                    tx.put(ROOT, Key::Counter(name).to_string(), ScalarValue::counter(0))?;
+                for (key, value) in first_puts(counters, schema_version) {
+                    tx.put(ROOT, key, value)?;
                 }
             }
             part.intents.iter().try_for_each(|intent| write_intent(tx, change_set, intent))
+        })
+    }
+
+    /// Spells out the change that [`Document::author`] makes of a creation on an empty document, byte for byte, where every
+    /// key is put once and nothing else is done: no document has to be grown for it, which takes nine tenths of the
+    /// time. `None` where it takes more than puts.
+    ///
+    /// # Errors
+    /// [`DocumentRefusal::Unreadable`] for a value that no document holds.
+    pub(crate) fn spell_creation(
+        actor: ActorId,
+        change_set: ChangeSetId,
+        part: &Part,
+        counters: &BTreeSet<&str>,
+        schema_version: u32,
+    ) -> Result<Option<Authored>, DocumentRefusal> {
+        let mut puts: Vec<_> = first_puts(counters, schema_version).collect();
+        for intent in &part.intents {
+            let Some(put) = put_by(change_set, intent)? else { return Ok(None) };
+            puts.push(put);
+        }
+        let keys: BTreeSet<_> = puts.iter().map(|(key, _)| key.as_str()).collect();
+        if keys.len() < puts.len() {
+            return Ok(None);
+        }
+        contained(|| {
+            let change = Change::from(ExpandedChange {
+                operations: puts.into_iter().map(put_at_root).collect(),
+                actor_id: actor,
+                hash: None,
+                seq: 1,
+                start_op: NonZeroU64::MIN,
+                time: 0,
+                message: None,
+                deps: vec![],
+                extra_bytes: vec![],
+                author: None,
+            });
+            Ok(Some(Authored { bytes: change.raw_bytes().to_vec(), hash: hash_out(change.hash()) }))
         })
     }
 
@@ -241,6 +282,48 @@ impl Document {
     }
 }
 
+/// An operation that puts a value where there was none.
+fn put_at_root((key, value): (String, ScalarValue)) -> legacy::Op {
+    legacy::Op {
+        action: legacy::OpType::Put(value),
+        obj: legacy::ObjectId::Root,
+        key: legacy::Key::Map(key.into()),
+        pred: legacy::SortedVec::new(),
+        insert: false,
+    }
+}
+
+/// The key and value of an intent that puts one; `None` for one that removes or counts.
+fn put_by(
+    change_set: ChangeSetId,
+    intent: &Intent,
+) -> Result<Option<(String, ScalarValue)>, DocumentRefusal> {
+    let (key, value) = match intent {
+        Intent::Set { field, value } => {
+            (Key::Register(field), value.to_scalar().ok_or(DocumentRefusal::Unreadable)?)
+        }
+        // Null and not a delete: a bare delete would lose to any concurrent set.
+        Intent::Clear { field } => (Key::Register(field), ScalarValue::Null),
+        // The value is the change set's id, so that adding a member again is a write.
+        Intent::Add { field, element } => {
+            (Key::Member(field, element), ScalarValue::Bytes(change_set.as_bytes().to_vec()))
+        }
+        Intent::Delete => (Key::Deleted, true.into()),
+        Intent::Override { field, mark } => (Key::Override(field), mark.to_scalar()),
+        Intent::Remove { .. } | Intent::Increment { .. } | Intent::Restore | Intent::Release { .. } => {
+            return Ok(None);
+        }
+    };
+    Ok(Some((key.to_string(), value)))
+}
+
+/// The first puts of a creation: the schema's version, and counters at zero.
+fn first_puts(counters: &BTreeSet<&str>, schema_version: u32) -> impl Iterator<Item = (String, ScalarValue)> {
+    let version = (Key::Version.to_string(), ScalarValue::from(i64::from(schema_version)));
+    let zeros = counters.iter().map(|name| (Key::Counter(name).to_string(), ScalarValue::counter(0)));
+    std::iter::once(version).chain(zeros)
+}
+
 /// Puts a value so that it is a write of its own also when it is the value shown already: the plain put would then
 /// write nothing, or only remove the losers of a conflict, and replay would not reproduce it.
 fn put_asserted(tx: &mut Transaction<'_>, key: &str, value: ScalarValue) -> Result<(), DocumentRefusal> {
@@ -256,18 +339,10 @@ fn write_intent(
     change_set: ChangeSetId,
     intent: &Intent,
 ) -> Result<(), DocumentRefusal> {
+    if let Some((key, value)) = put_by(change_set, intent)? {
+        return put_asserted(tx, &key, value);
+    }
     match intent {
-        Intent::Set { field, value } => {
-            let scalar = value.to_scalar().ok_or(DocumentRefusal::Unreadable)?;
-            put_asserted(tx, &Key::Register(field).to_string(), scalar)
-        }
-        // Null and not a delete: a bare delete would lose to any concurrent set.
-        Intent::Clear { field } => put_asserted(tx, &Key::Register(field).to_string(), ScalarValue::Null),
-        // The value is the change set's id, so that adding a member again is a write.
-        Intent::Add { field, element } => {
-            let tag = ScalarValue::Bytes(change_set.as_bytes().to_vec());
-            put_asserted(tx, &Key::Member(field, element).to_string(), tag)
-        }
         Intent::Remove { field, element } => Ok(tx.delete(ROOT, Key::Member(field, element).to_string())?),
         Intent::Increment { field, by } => {
             let key = Key::Counter(field).to_string();
@@ -276,11 +351,15 @@ fn write_intent(
             }
             Ok(tx.increment(ROOT, key, *by)?)
         }
-        Intent::Delete => put_asserted(tx, &Key::Deleted.to_string(), true.into()),
         Intent::Restore => Ok(tx.delete(ROOT, Key::Deleted.to_string())?),
-        Intent::Override { field, mark } => {
-            put_asserted(tx, &Key::Override(field).to_string(), mark.to_scalar())
-        }
         Intent::Release { field } => Ok(tx.delete(ROOT, Key::Override(field).to_string())?),
+        Intent::Set { .. }
+        | Intent::Clear { .. }
+        | Intent::Add { .. }
+        | Intent::Delete
+        | Intent::Override { .. } => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;
