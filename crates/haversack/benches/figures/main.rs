@@ -6,7 +6,8 @@
 //! cargo bench-all                                           # everything, and the page's tables and drawings anew
 //! cargo bench -p haversack --bench figures                  # the figures of the parts, as a table
 //! cargo bench -p haversack --bench figures -- --json        # one JSON object
-//! cargo bench -p haversack --bench figures -- edit sync     # some of edit, sync, read, admission, server, field-day
+//! cargo bench -p haversack --bench figures -- edit sync     # some of edit, outbox, sync, read, admission,
+//!                                                           # server, size, field-day
 //! cargo bench -p haversack --bench figures -- --records 1000
 //! cargo bench -p haversack --bench figures -- --only-edits 200   # edits and nothing else, to count system calls
 //! cargo bench -p haversack --bench figures -- draw          # tables and drawings anew from what was kept
@@ -18,12 +19,14 @@ mod field_day;
 mod forwarder;
 mod layout;
 mod measure;
+mod outbox;
 mod pages;
 mod plot;
 mod raw;
 mod read;
 mod report;
 mod server;
+mod size;
 mod sync;
 mod workload;
 mod world;
@@ -44,7 +47,7 @@ const SERVER_RECORDS: usize = 1_000_000;
 const FIELD_DAYS: [(usize, usize); 3] = [(1_000, 3), (10_000, 3), (100_000, 1)];
 const CONTENDERS: [&str; 2] = ["by-hand", "haversack"];
 /// What is measured when nothing is named: the parts.
-const PARTS: [&str; 4] = ["edit", "sync", "read", "admission"];
+const PARTS: [&str; 5] = ["edit", "outbox", "sync", "read", "admission"];
 
 /// What the command line asks for.
 #[derive(Default)]
@@ -67,7 +70,8 @@ impl Asked {
                 "--json" => asked.is_json = true,
                 "--records" => asked.records = Some(number()?),
                 "--only-edits" => asked.only_edits = Some(number()?),
-                "edit" | "sync" | "read" | "admission" | "server" | "field-day" | "draw" | "all" => {
+                "edit" | "outbox" | "sync" | "read" | "admission" | "server" | "size" | "field-day"
+                | "draw" | "all" => {
                     asked.sections.push(argument);
                 }
                 _ => return Err(format!("unknown argument {argument}").into()),
@@ -98,6 +102,9 @@ fn main() -> Outcome<()> {
     if asked.wants("edit") {
         edit::measure(&mut report)?;
     }
+    if asked.wants("outbox") {
+        outbox::measure(&mut report)?;
+    }
     if asked.wants("sync") {
         sync::measure(&mut report, records, FEW_RECORDS)?;
     }
@@ -122,7 +129,10 @@ fn main() -> Outcome<()> {
         )?;
         pages.keep_server(&costs)?;
     }
-    if ["field-day", "server", "draw"].iter().any(|section| asked.wants(section)) {
+    if asked.wants("size") {
+        pages.keep_sizes(&size::measure()?)?;
+    }
+    if ["field-day", "server", "size", "draw"].iter().any(|section| asked.wants(section)) {
         pages.draw()?;
     }
     Ok(report.print(asked.is_json)?)

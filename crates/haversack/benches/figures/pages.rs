@@ -43,6 +43,13 @@ pub(crate) struct ServerCost {
     pub(crate) disk_bytes: f64,
 }
 
+/// What a part of the library takes in an app.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Size {
+    pub(crate) part: String,
+    pub(crate) bytes: u64,
+}
+
 impl Phase {
     /// The medians of a phase's repetitions.
     pub(crate) fn of(lines: &[Json]) -> Option<Self> {
@@ -94,6 +101,10 @@ impl Pages {
         self.write("server.jsonl", costs)
     }
 
+    pub(crate) fn keep_sizes(&self, sizes: &[Size]) -> Outcome<()> {
+        self.write("size.jsonl", sizes)
+    }
+
     fn read<T: for<'t> Deserialize<'t>>(&self, name: &str) -> Outcome<Vec<T>> {
         let text = fs::read_to_string(self.0.join("performance").join(name)).unwrap_or_default();
         Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
@@ -117,6 +128,7 @@ impl Pages {
         text = between_marks(&text, "field day", &run.tables()?)?;
         text = between_marks(&text, "peers", &peers_table(&run, &peers)?)?;
         text = between_marks(&text, "server", &server_table(&server)?)?;
+        text = between_marks(&text, "size", &size_table(&self.read("size.jsonl")?)?)?;
         fs::write(page, text)?;
         let draw = |name: &str, svg: String| fs::write(self.0.join("performance").join(name), svg);
         let all = run.beside(&peers);
@@ -371,6 +383,14 @@ fn server_table(costs: &[ServerCost]) -> Outcome<String> {
             figure(cost.cpu_us),
             figure(cost.disk_bytes)
         )?;
+    }
+    Ok(text)
+}
+
+fn size_table(sizes: &[Size]) -> Outcome<String> {
+    let mut text = String::from("\n| part | KiB |\n|---|---|\n");
+    for size in sizes {
+        writeln!(text, "| {} | {} |", size.part, figure(size.bytes as f64 / 1024.0))?;
     }
     Ok(text)
 }
