@@ -81,10 +81,11 @@ pub fn plan_rollback<V: OutboxView>(refused: EntryShape, view: &mut V) -> Result
     }
     plan.rejected.push(first);
     plan.rejected.extend(fallen.keys().copied().filter(|order| *order != first));
+    let mut followed = BTreeMap::new();
     for entry in fallen.values() {
         plan.stale.extend(&entry.records);
         if entry.is_frozen {
-            thaw(&mut plan, entry.authored.iter().copied(), entry.order, view)?;
+            thaw(&mut plan, &mut followed, entry.authored.iter().copied(), entry.order, view)?;
         }
     }
     plan.thawed.retain(|order| !fallen.contains_key(order));
@@ -98,25 +99,32 @@ pub fn plan_rollback<V: OutboxView>(refused: EntryShape, view: &mut V) -> Result
 /// The view's.
 pub fn plan_thaw<V: OutboxView>(records: &BTreeSet<RecordId>, view: &mut V) -> Result<Rollback, V::Error> {
     let mut plan = Rollback::default();
-    thaw(&mut plan, records.iter().copied(), i64::MIN, view)?;
+    thaw(&mut plan, &mut BTreeMap::new(), records.iter().copied(), i64::MIN, view)?;
     Ok(plan)
 }
 
-/// Follows bytes from record to record: a thawed entry takes every record along that it has a change of.
+/// Follows bytes from record to record: a thawed entry takes every record along that it has a change of. `followed` holds
+/// from where on each record was followed already.
 fn thaw<V: OutboxView>(
     plan: &mut Rollback,
+    followed: &mut BTreeMap<RecordId, i64>,
     records: impl Iterator<Item = RecordId>,
     from: i64,
     view: &mut V,
 ) -> Result<(), V::Error> {
-    let mut open: Vec<(RecordId, i64)> = records.map(|record| (record, from)).collect();
-    while let Some((record, from)) = open.pop() {
+    // Earliest place first: what follows lies later, so no record is walked twice.
+    let mut open: BTreeSet<(i64, RecordId)> = records.map(|record| (from, record)).collect();
+    while let Some((from, record)) = open.pop_first() {
+        if followed.get(&record).is_some_and(|earlier| *earlier <= from) {
+            continue;
+        }
+        followed.insert(record, from);
         plan.regenerated.insert(record);
         plan.stale.insert(record);
         for entry in view.touching(record)? {
             if entry.order > from && entry.is_frozen && plan.thawed.insert(entry.order) {
                 plan.stale.extend(&entry.records);
-                open.extend(entry.authored.iter().map(|record| (*record, entry.order)));
+                open.extend(entry.authored.iter().map(|record| (entry.order, *record)));
             }
         }
     }
@@ -130,6 +138,23 @@ mod tests {
 
     /// Entries with the records they refer to and the change sets they are after.
     struct Model(Vec<(EntryShape, Vec<RecordId>, Vec<ChangeSetId>)>);
+
+    /// A model that counts how often it is asked for all entries of a record.
+    struct Counting(Model, usize);
+
+    impl OutboxView for Counting {
+        type Error = Infallible;
+        fn touching(&mut self, record: RecordId) -> Result<Vec<EntryShape>, Infallible> {
+            self.1 += 1;
+            self.0.touching(record)
+        }
+        fn referring(&mut self, record: RecordId) -> Result<Vec<EntryShape>, Infallible> {
+            self.0.referring(record)
+        }
+        fn after(&mut self, id: ChangeSetId) -> Result<Vec<EntryShape>, Infallible> {
+            self.0.after(id)
+        }
+    }
 
     impl Model {
         fn shapes(
@@ -202,6 +227,15 @@ mod tests {
         assert_eq!(plan.rejected, [2]);
         assert_eq!(plan.thawed, [3, 4].into());
         assert_eq!(plan.regenerated, [record(1), record(2)].into());
+    }
+
+    #[test]
+    fn a_chain_of_edits_is_asked_for_once_however_long_it_is() {
+        let entries = (1..=100).map(|order| entry(order, &[1, 2], false, &[], &[])).collect();
+        let mut model = Counting(Model(entries), 0);
+        let plan = plan_rollback(model.0.0[0].0.clone(), &mut model).expect("infallible");
+        assert_eq!((plan.thawed.len(), plan.regenerated.len()), (99, 2));
+        assert!(model.1 <= 4, "asked {} times", model.1);
     }
 
     #[test]
