@@ -162,13 +162,19 @@ impl<'a> Freezer<'a> {
             if !part.creates {
                 view = lane.with_counters(view, part).map_err(refuse)?;
             }
+            let knows_all = lane.whole.heads() == view.heads();
             let authored =
                 view.author(actor, entry.change_set.id, part, &counters, version).map_err(refuse)?;
             frozen.push(match authored {
                 Some(change) => {
-                    lane.whole.apply(&change.bytes).map_err(refuse)?;
                     lane.tip = Some(change.hash);
-                    lane.view = Some(view);
+                    if knows_all {
+                        // The author's view has become the whole: nothing need be applied once more.
+                        lane.whole = view;
+                    } else {
+                        lane.whole.apply(&change.bytes).map_err(refuse)?;
+                        lane.view = Some(view);
+                    }
                     FrozenPart::holding(record, lane.epoch, change)
                 }
                 None => {
