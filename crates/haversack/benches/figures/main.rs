@@ -132,6 +132,9 @@ fn main() -> Outcome<()> {
     if asked.wants("size") {
         pages.keep_sizes(&size::measure()?)?;
     }
+    if asked.sections.iter().any(|section| section == "all") {
+        pages.keep_figures(report.figures())?;
+    }
     if ["field-day", "server", "size", "draw"].iter().any(|section| asked.wants(section)) {
         pages.draw()?;
     }
@@ -151,9 +154,11 @@ fn field_days(only: Option<usize>) -> Outcome<Vec<Phase>> {
         let mut workload = Workload::new();
         let drawn: Vec<Json> = (0..records).map(|_| workload.record()).collect();
         std::fs::write(&data, serde_json::to_vec(&drawn)?)?;
+        let edited = field_day::ids_of_edited(&drawn)?;
+        drop(drawn);
         for _ in 0..repetitions {
             for contender in CONTENDERS {
-                field_day::measure(contender, &data, records, |line| {
+                field_day::measure(contender, &data, &edited, records, |line| {
                     tell_progress(&line);
                     let phase = line["phase"].as_str().unwrap_or_default().to_owned();
                     lines.entry((records, contender, phase)).or_default().push(line);

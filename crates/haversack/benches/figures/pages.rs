@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 use crate::measure::median;
 use crate::plot::{Bar, Line, bars, figure, lines};
+use crate::report::Figure;
 use crate::world::Outcome;
 
 /// The contenders of a run, by the names their lines have.
@@ -101,6 +102,15 @@ impl Pages {
         self.write("server.jsonl", costs)
     }
 
+    /// Keeps figures in place of older ones of the same names.
+    pub(crate) fn keep_figures(&self, figures: &[Figure]) -> Outcome<()> {
+        let is_new = |old: &Figure| figures.iter().any(|new| new.name == old.name);
+        let old: Vec<Figure> = self.read("parts.jsonl")?;
+        let mut kept: Vec<Figure> = old.into_iter().filter(|old| !is_new(old)).collect();
+        kept.extend_from_slice(figures);
+        self.write("parts.jsonl", &kept)
+    }
+
     pub(crate) fn keep_sizes(&self, sizes: &[Size]) -> Outcome<()> {
         self.write("size.jsonl", sizes)
     }
@@ -128,6 +138,7 @@ impl Pages {
         text = between_marks(&text, "field day", &run.tables()?)?;
         text = between_marks(&text, "peers", &peers_table(&run, &peers)?)?;
         text = between_marks(&text, "server", &server_table(&server)?)?;
+        text = between_marks(&text, "parts", &figures_table(&self.read("parts.jsonl")?)?)?;
         text = between_marks(&text, "size", &size_table(&self.read("size.jsonl")?)?)?;
         fs::write(page, text)?;
         let draw = |name: &str, svg: String| fs::write(self.0.join("performance").join(name), svg);
@@ -383,6 +394,20 @@ fn server_table(costs: &[ServerCost]) -> Outcome<String> {
             figure(cost.cpu_us),
             figure(cost.disk_bytes)
         )?;
+    }
+    Ok(text)
+}
+
+fn figures_table(figures: &[Figure]) -> Outcome<String> {
+    let mut text = String::from("\n| figure | measured | at most | |\n|---|---|---|---|\n");
+    for one in figures {
+        let goal = one.goal.map_or(String::new(), |goal| format!("{} {}", figure(goal), one.unit));
+        let verdict = match (one.goal, one.is_met()) {
+            (None, _) => "",
+            (Some(_), true) => "met",
+            (Some(_), false) => "**missed**",
+        };
+        writeln!(text, "| {} | {} {} | {goal} | {verdict} |", one.name, figure(one.value), one.unit)?;
     }
     Ok(text)
 }

@@ -2,14 +2,16 @@
 
 use std::io::{self, Write};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
 /// One figure and, where there is one, the most it should be.
-struct Figure {
-    name: String,
-    value: f64,
-    unit: &'static str,
-    goal: Option<f64>,
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    pub(crate) unit: String,
+    pub(crate) goal: Option<f64>,
 }
 
 /// What was measured so far.
@@ -19,12 +21,17 @@ pub(crate) struct Report(Vec<Figure>);
 impl Report {
     /// Adds a figure without a goal.
     pub(crate) fn note(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
-        self.0.push(Figure { name: name.into(), value, unit, goal: None });
+        self.0.push(Figure { name: name.into(), value, unit: unit.to_owned(), goal: None });
     }
 
     /// Adds a figure that should be at most `goal`.
     pub(crate) fn hold(&mut self, name: impl Into<String>, value: f64, unit: &'static str, goal: f64) {
-        self.0.push(Figure { name: name.into(), value, unit, goal: Some(goal) });
+        self.0.push(Figure { name: name.into(), value, unit: unit.to_owned(), goal: Some(goal) });
+    }
+
+    /// Every figure, in the order it was taken.
+    pub(crate) fn figures(&self) -> &[Figure] {
+        &self.0
     }
 
     /// Prints everything.
@@ -47,7 +54,7 @@ impl Report {
 }
 
 impl Figure {
-    fn is_met(&self) -> bool {
+    pub(crate) fn is_met(&self) -> bool {
         self.goal.is_none_or(|goal| self.value <= goal)
     }
 

@@ -49,6 +49,8 @@ struct Setup {
     n: usize,
     /// Phone `a` or `b`.
     side: String,
+    /// Ids of the records that are edited; read from the records when there are none.
+    edited: Vec<String>,
     /// A file in which the server leaves what its phones need to know.
     shared: PathBuf,
 }
@@ -70,9 +72,11 @@ trait Contender: Sized {
     fn tells_conflict(&self, uuid: &str) -> Outcome<bool>;
 }
 
-/// The places of the edited records among all.
-fn edited(records: usize) -> impl Iterator<Item = usize> {
-    (0..EDITED.min(records)).map(move |at| at * records / EDITED.min(records))
+/// The ids of the records that are edited, spread over all.
+pub(crate) fn ids_of_edited(records: &[Json]) -> Outcome<Vec<String>> {
+    let count = EDITED.min(records.len());
+    let places = (0..count).map(|at| at * records.len() / count);
+    places.map(|place| Ok(uuid_of(&records[place])?.to_owned())).collect()
 }
 
 /// What P6 writes into the record that is edited as the `at`th.

@@ -1,7 +1,7 @@
 //! Measuring a contender phase by phase.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,11 +20,12 @@ const GLANCE: Duration = Duration::from_millis(20);
 /// Runs one repetition and hands over a line for each phase.
 pub(crate) fn measure(
     contender: &str,
-    data: &std::path::Path,
+    data: &Path,
+    edited: &[String],
     records: usize,
     mut tell: impl FnMut(Json) -> Outcome<()>,
 ) -> Outcome<()> {
-    let mut day = Day::prepare(contender, data, records)?;
+    let mut day = Day::prepare(contender, data, edited, records)?;
     tell(day.offline()?)?;
     day.serve()?;
     for (label, phase, side) in [("P2", "p2", "a"), ("P3", "p3", "b")] {
@@ -55,7 +56,7 @@ struct Before {
 }
 
 impl<'a> Day<'a> {
-    fn prepare(contender: &'a str, data: &std::path::Path, records: usize) -> Outcome<Self> {
+    fn prepare(contender: &'a str, data: &Path, edited: &[String], records: usize) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         for name in ["server", "a", "b"] {
             std::fs::create_dir(folder.path().join(name))?;
@@ -63,6 +64,7 @@ impl<'a> Day<'a> {
         let setup = Setup {
             data: data.to_owned(),
             n: records,
+            edited: edited.to_vec(),
             shared: folder.path().join("shared.json"),
             ..Setup::default()
         };
