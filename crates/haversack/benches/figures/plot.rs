@@ -11,8 +11,10 @@ const EDGE: f64 = 80.0;
 const LEGEND_WIDTH: f64 = 300.0;
 const OURS: &str = "#0b6e4f";
 const OTHERS: &str = "#8d99ae";
+/// Dashes of our lines, which have one colour.
+const DASHES: [&str; 3] = ["none", "12 5", "2 5"];
 /// Of the other lines; each has its name beside it.
-const COLOURS: [&str; 7] = ["#333333", "#b5651d", "#3a6ea5", "#7b4b94", "#c2410c", "#64748b", "#a16207"];
+const COLOURS: [&str; 7] = ["#333333", "#b5651d", "#3a6ea5", "#7b4b94", "#c2410c", "#64748b", "#0891b2"];
 
 /// One bar of a drawing.
 pub(crate) struct Bar {
@@ -32,7 +34,7 @@ pub(crate) struct Line {
 pub(crate) fn bars(title: &str, unit: &str, bars: &[Bar]) -> String {
     let height = HEAD + BAR_HEIGHT * bars.len() as f64 + 8.0;
     let (low, high) = decades(bars.iter().map(|bar| bar.value));
-    let mut svg = opening(title, height);
+    let mut svg = opening(&format!("{title} (lengths logarithmic)"), height);
     for (at, bar) in bars.iter().enumerate() {
         let top = HEAD + BAR_HEIGHT * at as f64;
         let share = (bar.value.log10() - low) / (high - low);
@@ -60,14 +62,21 @@ pub(crate) fn lines(title: &str, unit: &str, lines: &[Line]) -> String {
     let mut svg = opening(title, BOTTOM + 40.0);
     scales.draw(&mut svg, unit);
     for (at, line) in lines.iter().enumerate() {
-        let colour = if line.is_ours { OURS } else { COLOURS[at % COLOURS.len()] };
+        let alike_before = lines[..at].iter().filter(|other| other.is_ours == line.is_ours).count();
+        let (colour, dashes) = if line.is_ours {
+            (OURS, DASHES[alike_before % DASHES.len()])
+        } else {
+            (COLOURS[alike_before % COLOURS.len()], DASHES[0])
+        };
         let places: Vec<_> =
             line.points.iter().map(|(of, value)| (scales.x(*of), scales.y(*value))).collect();
         let path: Vec<_> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         let (path, width) = (path.join(" "), if line.is_ours { 3.5 } else { 1.8 });
         push(
             &mut svg,
-            &format!(r#"<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"/>"#),
+            &format!(
+                r#"<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}" stroke-dasharray="{dashes}"/>"#
+            ),
         );
         for (x, y) in places {
             push(&mut svg, &format!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="3" fill="{colour}"/>"#));
@@ -76,9 +85,10 @@ pub(crate) fn lines(title: &str, unit: &str, lines: &[Line]) -> String {
         push(
             &mut svg,
             &format!(
-                r#"<rect x="{left}" y="{y}" width="14" height="4" fill="{colour}"/><text x="{x}" y="{baseline}">{name}</text>"#,
-                y = baseline - 6.0,
-                x = left + 20.0,
+                r#"<line x1="{left}" x2="{end}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="{width}" stroke-dasharray="{dashes}"/><text x="{x}" y="{baseline}">{name}</text>"#,
+                end = left + 30.0,
+                y = baseline - 4.0,
+                x = left + 36.0,
                 name = escaped(&line.name),
             ),
         );
@@ -132,7 +142,7 @@ impl Scales {
         push(
             svg,
             &format!(
-                r#"<text x="{middle}" y="{baseline}" text-anchor="middle">records; {unit} upwards</text>"#
+                r#"<text x="{middle}" y="{baseline}" text-anchor="middle">records; {unit} upwards; both logarithmic</text>"#
             ),
         );
     }
