@@ -3,5 +3,6 @@
 
 mod backup;
 mod delivery;
+mod one_of_five;
 mod parking;
 mod refusal;
