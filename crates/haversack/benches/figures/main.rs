@@ -6,7 +6,7 @@
 //! cargo bench-all                                           # everything, and the page's tables and drawings anew
 //! cargo bench -p haversack --bench figures                  # the figures of the parts, as a table
 //! cargo bench -p haversack --bench figures -- --json        # one JSON object
-//! cargo bench -p haversack --bench figures -- edit sync     # some of edit, outbox, sync, read, admission,
+//! cargo bench -p haversack --bench figures -- edit sync     # some of edit, outbox, chain, sync, read, admission,
 //!                                                           # server, size, field-day
 //! cargo bench -p haversack --bench figures -- --records 1000
 //! cargo bench -p haversack --bench figures -- --only-edits 200   # edits and nothing else, to count system calls
@@ -14,6 +14,7 @@
 //! ```
 
 mod admission;
+mod chain;
 mod edit;
 mod field_day;
 mod forwarder;
@@ -47,7 +48,7 @@ const SERVER_RECORDS: usize = 1_000_000;
 const FIELD_DAYS: [(usize, usize); 3] = [(1_000, 3), (10_000, 3), (100_000, 1)];
 const CONTENDERS: [&str; 2] = ["by-hand", "haversack"];
 /// What is measured when nothing is named: the parts.
-const PARTS: [&str; 5] = ["edit", "outbox", "sync", "read", "admission"];
+const PARTS: [&str; 6] = ["edit", "outbox", "chain", "sync", "read", "admission"];
 
 /// What the command line asks for.
 #[derive(Default)]
@@ -70,8 +71,8 @@ impl Asked {
                 "--json" => asked.is_json = true,
                 "--records" => asked.records = Some(number()?),
                 "--only-edits" => asked.only_edits = Some(number()?),
-                "edit" | "outbox" | "sync" | "read" | "admission" | "server" | "size" | "field-day"
-                | "draw" | "all" => {
+                "edit" | "outbox" | "chain" | "sync" | "read" | "admission" | "server" | "size"
+                | "field-day" | "draw" | "all" => {
                     asked.sections.push(argument);
                 }
                 _ => return Err(format!("unknown argument {argument}").into()),
@@ -104,6 +105,9 @@ fn main() -> Outcome<()> {
     }
     if asked.wants("outbox") {
         outbox::measure(&mut report)?;
+    }
+    if asked.wants("chain") {
+        chain::measure(&mut report, records)?;
     }
     if asked.wants("sync") {
         sync::measure(&mut report, records, FEW_RECORDS)?;

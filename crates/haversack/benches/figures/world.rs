@@ -10,7 +10,7 @@ use haversack::{
     Config, Haversack, HostKey, Phase, PrincipalId, Role, ServerAddress, StaticToken, Store, StoreKey,
     TenantId, Token,
 };
-use haversack_core::Rules;
+use haversack_core::{ChangeSet, Rules};
 use haversack_server::{LiveSettings, RunningServer, ServerConfig, issue_token, start};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -66,6 +66,13 @@ impl Phone {
     /// Opens the store alone, without a driver.
     pub(crate) fn store(&self, indexed: &[&str]) -> Outcome<Store> {
         Ok(Store::open(&self.folder, Arc::new(schema(indexed)?), &self.host_key())?)
+    }
+
+    /// Stores one edit.
+    pub(crate) fn write(&self, change_set: ChangeSet) -> Outcome<()> {
+        let store = self.store(&[])?;
+        store.local_write(change_set)?;
+        Ok(store.close()?)
     }
 
     async fn open(&self) -> Outcome<Haversack> {
