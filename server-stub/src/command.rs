@@ -5,10 +5,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
+use haversack_core::Reference;
 use haversack_core::Rules;
-use haversack_protocol::{PrincipalId, Role, Schema, TenantId};
+use haversack_protocol::{PrincipalId, Role, Schema, TenantId, UnixMillis};
 
-use crate::{LiveSettings, ServerConfig, ServerError, issue_token, prove_state, start};
+use crate::erasure::named;
+use crate::http::now;
+use crate::{
+    Erased, LiveSettings, ServerConfig, ServerError, compact, erase, erase_fields, erasures, issue_token,
+    prove_state, start,
+};
 
 /// What the server can be told to do.
 #[derive(Clone, Debug, Subcommand)]
@@ -19,6 +25,12 @@ pub enum Command {
     Token(TokenArgs),
     /// Digest the state of a database, beside a running server too.
     Prove(ProveArgs),
+    /// Erase a record for good, here and on every device that reads on.
+    Erase(EraseArgs),
+    /// List what was erased, and the devices that have yet to follow.
+    Erasures(ErasuresArgs),
+    /// Begin records anew whose history has grown long.
+    Compact(CompactArgs),
 }
 
 /// Arguments of `serve`.
@@ -110,6 +122,76 @@ pub struct ProveArgs {
     pub schema: PathBuf,
 }
 
+/// Arguments of `erase`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Works beside a running server. Nothing brings it back: copies of the database made before are cleaned when they
+are served, by the ledger DATABASE.erasures; keep that apart from backups. Prints JSON; \"is_swept\": false means
+that somebody read the file at that moment: run the same command again.
+
+Example:
+  haversack-server erase --database server.db --record P-000012 --confirm")]
+pub struct EraseArgs {
+    /// Database file.
+    #[arg(long, value_name = "FILE")]
+    pub database: PathBuf,
+    /// The record: its record id or its server id.
+    #[arg(long, value_name = "ID", value_parser = record_named)]
+    pub record: Reference,
+    /// Erase only what this field holds and held, and the record's history with it; may be given several times.
+    #[arg(long, value_name = "NAME", requires = "schema")]
+    pub field: Vec<String>,
+    /// Erase the record's history, and nothing it shows.
+    #[arg(long, requires = "schema", conflicts_with = "field")]
+    pub history: bool,
+    /// Schema file (JSON), for --field and --history.
+    #[arg(long, value_name = "FILE")]
+    pub schema: Option<PathBuf>,
+    /// Go on although another field is in conflict: only the value it shows is kept.
+    #[arg(long)]
+    pub keep_shown_only: bool,
+    /// Say that it is meant.
+    #[arg(long, required = true)]
+    pub confirm: bool,
+}
+
+fn record_named(text: &str) -> Result<Reference, String> {
+    named(text).ok_or_else(|| "neither a record id nor a server id".to_owned())
+}
+
+/// Arguments of `erasures`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Prints one line of JSON per erasure. A device is outstanding until it says that no byte is left on it.
+
+Example:
+  haversack-server erasures --database server.db")]
+pub struct ErasuresArgs {
+    /// Database file; only read.
+    #[arg(long, value_name = "FILE")]
+    pub database: PathBuf,
+}
+
+/// Arguments of `compact`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Works beside a running server; let it run every night. Records of 100 changes or 64 actors begin anew, unless somebody
+edited them of late or they are in conflict. What they held before is kept in the archive. Prints JSON.
+
+Example:
+  haversack-server compact --database server.db --schema schema.json")]
+pub struct CompactArgs {
+    /// Database file.
+    #[arg(long, value_name = "FILE")]
+    pub database: PathBuf,
+    /// Schema file (JSON).
+    #[arg(long, value_name = "FILE")]
+    pub schema: PathBuf,
+    /// Hours nobody may have edited a record.
+    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    pub quiet_hours: u32,
+}
+
 /// Does what the command says.
 ///
 /// # Errors
@@ -119,6 +201,9 @@ pub async fn run(command: Command) -> Result<(), ServerError> {
         Command::Serve(args) => serve(args).await,
         Command::Token(args) => say(&issue_token(&args.tokens, &args.principal, args.role.into())?),
         Command::Prove(args) => prove(&args),
+        Command::Erase(args) => say_json(&erased(&args)?),
+        Command::Compact(args) => compacted(&args),
+        Command::Erasures(args) => erasures(&args.database)?.iter().try_for_each(say_json),
     }
 }
 
@@ -153,6 +238,24 @@ pub async fn serve(args: ServeArgs) -> Result<(), ServerError> {
     server.shutdown().await
 }
 
+fn erased(args: &EraseArgs) -> Result<Erased, ServerError> {
+    match &args.schema {
+        Some(schema) if args.history || !args.field.is_empty() => {
+            let schema = Schema::from_json(&read(schema)?)?;
+            let fields = args.field.iter().cloned().collect();
+            erase_fields(&args.database, &schema, &args.record, &fields, args.keep_shown_only)
+        }
+        _ => erase(&args.database, &args.record),
+    }
+}
+
+fn compacted(args: &CompactArgs) -> Result<(), ServerError> {
+    const HOUR_MS: i64 = 3_600_000;
+    let schema = Schema::from_json(&read(&args.schema)?)?;
+    let quiet_since = UnixMillis(now().0 - i64::from(args.quiet_hours) * HOUR_MS);
+    say_json(&compact(&args.database, &schema, quiet_since)?)
+}
+
 fn prove(args: &ProveArgs) -> Result<(), ServerError> {
     let schema = Schema::from_json(&read(&args.schema)?)?;
     let proof = prove_state(&args.database, &schema)?;
@@ -161,6 +264,11 @@ fn prove(args: &ProveArgs) -> Result<(), ServerError> {
 
 fn read(path: &Path) -> Result<String, ServerError> {
     std::fs::read_to_string(path).map_err(ServerError::file(path))
+}
+
+/// Prints a report.
+fn say_json<T: serde::Serialize>(report: &T) -> Result<(), ServerError> {
+    say(&serde_json::to_string(report).expect("a report is plain JSON"))
 }
 
 /// Prints one line at once, also into a pipe.

@@ -51,6 +51,28 @@ pub enum ServerError {
         /// Line, from 1.
         line: usize,
     },
+    /// A line of the ledger of erasures does not read. Serving without it could bring back what was erased.
+    #[error("{path}: line {line} is no erasure; the server does not start without its ledger")]
+    Ledger {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+    },
+    /// The database has no such record.
+    #[error("there is no such record")]
+    UnknownRecord,
+    /// The schema has no collection of that name.
+    #[error("the schema has no collection {0:?}")]
+    UnknownCollection(String),
+    /// The record's collection has no field of that name.
+    #[error("the record's collection has no field {0:?}")]
+    UnknownField(String),
+    /// Another field has concurrent values, of which an erasure keeps only the one shown.
+    #[error(
+        "field {0:?} is in conflict: an erasure keeps only the value shown; settle it, or say --keep-shown-only"
+    )]
+    InConflict(String),
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
     Random,

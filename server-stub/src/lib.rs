@@ -5,6 +5,7 @@
 
 mod admission;
 pub mod command;
+mod erasure;
 mod error;
 mod http;
 mod live;
@@ -14,6 +15,7 @@ mod proof;
 mod running;
 mod store;
 
+pub use erasure::{Compacted, DeviceNamed, Erased, ErasureReport, compact, erase, erase_fields, erasures};
 pub use error::ServerError;
 pub use http::issue_token;
 pub use live::LiveSettings;

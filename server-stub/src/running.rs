@@ -15,6 +15,7 @@ use tokio::task::JoinHandle as TaskHandle;
 
 use crate::ServerError;
 use crate::admission::{Law, Writer, WriterHandle};
+use crate::erasure::reapply;
 use crate::http::{Door, Health, Rooms, Service, Tokens, metrics_router, now, router};
 use crate::live::{LiveSettings, Places};
 use crate::metrics::Metrics;
@@ -66,6 +67,7 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
     check_prefixes(&config.schema)?;
     let tokens = Tokens::open(&config.tokens)?;
     let (mut connection, identity) = open(&config.database, &config.tenant)?;
+    reapply(&mut connection, &identity, &config.schema, &config.database)?;
     prepare(&mut connection, &config.schema)?;
     let (listener, address) = bind(config.listen).await?;
     let metrics_listener = match config.metrics {

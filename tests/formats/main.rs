@@ -160,11 +160,14 @@ async fn a_store_and_a_server_of_every_released_format_are_opened_edited_and_bro
 async fn the_generator_still_tells_the_story_the_fixtures_hold() {
     let folder = tempfile::tempdir().expect("a folder");
     let held = make_fixture(folder.path()).await;
-    for fixture in Fixture::all() {
-        let kept = fixture.held();
+    let all = Fixture::all();
+    for kept in all.iter().map(Fixture::held) {
         assert_eq!(
-            (held.entries.clone(), held.conflicts, held.found, held.log_rows),
-            (kept.entries, kept.conflicts, kept.found, kept.log_rows)
+            (held.entries.clone(), held.conflicts, held.found),
+            (kept.entries, kept.conflicts, kept.found)
         );
     }
+    // Later formats add rows of kinds that earlier ones have not.
+    let newest = all.iter().max_by_key(|fixture| (fixture.store_format, fixture.database_format));
+    assert_eq!(newest.map(|fixture| fixture.held().log_rows), Some(held.log_rows));
 }

@@ -6,6 +6,7 @@
 mod admission;
 mod canonical;
 mod conflict;
+mod erased;
 mod history;
 pub mod id_map;
 pub mod outbox;
@@ -19,11 +20,12 @@ pub use admission::{
     AdmissionRefusal, Admitted, Author, ChunkHeader, GateRefusal, Write, admit, admit_from_server, inspect,
 };
 pub use canonical::{StateDigest, canonical_record, shows_temporary_id};
+pub use erased::erased_name;
 pub use history::{Origin, PastWrite, Standing, history};
 pub use override_mark::Mark;
 pub use record::{
-    Authored, Candidate, ChangeSet, Document, DocumentRefusal, EditRefusal, Intent, Key, Part, Reference,
-    Row, RowRefusal, TypeRefusal, Value, ValueRefusal, check_value, difference, overlay, passed_over,
-    project, read_as, value_from_json, value_to_json, written_by,
+    Authored, Candidate, ChangeSet, Document, DocumentRefusal, EditRefusal, Intent, Key, Part, Planted,
+    Reference, Root, Row, RowRefusal, TypeRefusal, Value, ValueRefusal, check_value, difference, overlay,
+    passed_over, project, read_as, value_from_json, value_to_json, written_by,
 };
 pub use rules::{Check, Evaluated, Rule, Rules, RulesRefusal};

@@ -104,6 +104,10 @@ uuid_id!(
     /// Names one installation of an app, so that registering it twice gives the same device.
     InstallationId
 );
+uuid_id!(
+    /// Names one erasure, in the database and in the ledger beside it.
+    ErasureId
+);
 
 fn fixed_bytes<const N: usize>(d: &mut Decoder<'_>) -> Result<[u8; N], minicbor::decode::Error> {
     let position = d.position();
@@ -198,6 +202,11 @@ byte_id!(
 byte_id!(
     /// SHA-256 hash of one Automerge change.
     ChangeHash,
+    32
+);
+byte_id!(
+    /// Stands for a record that was erased: a hash of its id, so that whoever has the record knows it and nobody else does.
+    ErasedName,
     32
 );
 

@@ -24,13 +24,13 @@ pub use frame::{
     Frame, FrameKind, FrameRefusal, MEDIA_TYPE, PackedFrame, decode_frames, decode_only_frame, encode_frame,
 };
 pub use ids::{
-    ChangeHash, ChangeSetId, DeviceId, IdRefusal, InstallationId, PrincipalId, RecordId, ServerId, StoreId,
-    TenantId,
+    ChangeHash, ChangeSetId, DeviceId, ErasedName, ErasureId, IdRefusal, InstallationId, PrincipalId,
+    RecordId, ServerId, StoreId, TenantId,
 };
 pub use live::{LIVE_DEVICE_HEADER, LIVE_PROTOCOL, LiveClose, PokeBody};
 pub use pull::{
-    AcceptedRow, Assignment, DeviceRow, EndBody, HelloBody, LogPart, LogRow, PageBody, PartChange,
-    RejectedRow, RowOrigin, ServerChange,
+    AcceptedRow, Assignment, DeviceRow, EndBody, EpochCause, EpochRow, ErasedRow, HelloBody, LogPart, LogRow,
+    PageBody, PartChange, RejectedRow, RowOrigin, ServerChange,
 };
 pub use push::{
     DeviceReply, DeviceRequest, Hint, HintBody, ProblemBody, PushedChangeSet, PushedPart, SyncRequest,

@@ -30,6 +30,10 @@ pub const HEADS_MAX: usize = 64;
 pub const HEADS_BEFORE_MERGE: usize = 32;
 /// Bytes of a saved record.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024;
+/// Changes of one record, the server's own not counted, from which on its history is long enough to begin anew.
+pub const COMPACT_CHANGES: usize = 100;
+/// Actors of one record from which on its history is long enough to begin anew.
+pub const COMPACT_ACTORS: usize = 64;
 /// Bytes of a key in a record, prefix included.
 pub const KEY_BYTES_MAX: usize = 128;
 /// Bytes of a text or bytes value.

@@ -1,7 +1,8 @@
 //! What the server sends: hello, pages of its log, the end of a reply.
 
 use crate::{
-    ChangeHash, ChangeSetId, Cursor, DeviceId, PrincipalId, RecordId, Rejection, Role, ServerId, UnixMillis,
+    ChangeHash, ChangeSetId, Cursor, DeviceId, ErasedName, PrincipalId, RecordId, Rejection, Role, ServerId,
+    UnixMillis,
 };
 
 /// First frame of every sync reply; a reply without it is not from a Haversack server.
@@ -54,6 +55,9 @@ pub enum PartChange {
     /// The part changed nothing.
     #[n(2)]
     Empty,
+    /// Its bytes were erased; a later row says what became of the record.
+    #[n(3)]
+    Erased,
 }
 
 /// One record's part of an accepted change set.
@@ -146,6 +150,53 @@ pub struct DeviceRow {
     pub principal: PrincipalId,
 }
 
+/// A record of which nothing is kept any more.
+#[derive(Clone, Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct ErasedRow {
+    /// Log position.
+    #[n(0)]
+    pub position: u64,
+    /// Which record, without naming it.
+    #[n(1)]
+    pub record: ErasedName,
+}
+
+/// A record's history begins anew: every reader replaces its document by one that is made of these values alone.
+#[derive(Clone, Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct EpochRow {
+    /// Log position.
+    #[n(0)]
+    pub position: u64,
+    /// The record.
+    #[n(1)]
+    pub record: RecordId,
+    /// Its collection.
+    #[n(2)]
+    pub collection: String,
+    /// The epoch that begins.
+    #[n(3)]
+    pub epoch: u32,
+    /// What the record shows at its beginning; empty when that was erased since.
+    #[cbor(n(4), with = "minicbor::bytes")]
+    pub root: Vec<u8>,
+    /// Why it begins.
+    #[n(5)]
+    pub cause: EpochCause,
+}
+
+/// Why a record's history begins anew.
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub enum EpochCause {
+    /// The history, and all that these fields held, was erased; edits of these fields that wait are dropped.
+    #[n(0)]
+    Erased(#[n(0)] Vec<String>),
+    /// The history had grown long; the server keeps it.
+    #[n(1)]
+    Compacted,
+}
+
 /// One row of a tenant's log, as far as a device may see it.
 #[derive(Clone, Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
 #[non_exhaustive]
@@ -159,6 +210,12 @@ pub enum LogRow {
     /// A device was registered.
     #[n(2)]
     Device(#[n(0)] DeviceRow),
+    /// A record was erased.
+    #[n(3)]
+    Erased(#[n(0)] ErasedRow),
+    /// A record began a new epoch.
+    #[n(4)]
+    Epoch(#[n(0)] EpochRow),
 }
 
 impl LogRow {
@@ -168,6 +225,8 @@ impl LogRow {
             Self::Accepted(row) => row.origin.position,
             Self::Rejected(row) => row.origin.position,
             Self::Device(row) => row.position,
+            Self::Erased(row) => row.position,
+            Self::Epoch(row) => row.position,
         }
     }
 }

@@ -112,6 +112,9 @@ pub struct SyncRequest {
     /// Change sets to be answered or refused as withdrawn.
     #[n(10)]
     pub withdraw: Vec<ChangeSetId>,
+    /// The receipt for erasures: no byte of what the log erased up to this position is left on the device.
+    #[n(11)]
+    pub erased_position: Option<u64>,
 }
 
 /// An answer about a pushed change set that is not final and never stored.

@@ -185,6 +185,33 @@ impl Connections {
         Ok(lines)
     }
 
+    /// Writes the whole file anew and empties its log, so that no page keeps what was freed. Holds writers back meanwhile,
+    /// and needs room for a second copy.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while somebody reads, [`StoreError::DiskFull`], among others; nothing is lost.
+    pub(crate) fn sweep(&self) -> Result<Layout, StoreError> {
+        self.file.must_be(&self.path)?;
+        let mut writer = self.writer()?;
+        let connection = &writer.connection;
+        let outcome = (|| {
+            connection.execute_batch("VACUUM")?;
+            empty_log(connection)?;
+            refuse_zeros(connection)?;
+            Layout::read(connection)
+        })();
+        writer.remember(&outcome);
+        outcome
+    }
+
+    /// Moves the log into the database and empties it.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while somebody reads, among others; nothing is lost.
+    pub(crate) fn empty_log(&self) -> Result<(), StoreError> {
+        empty_log(&self.writer()?.connection)
+    }
+
     /// The folder of the store.
     pub(crate) fn folder(&self) -> &Path {
         self.path.parent().expect("the database lies in the store's folder")
@@ -217,6 +244,12 @@ impl Connections {
     pub(crate) fn cached_bytes(&self) -> [i32; 1 + READERS] {
         let [first, second] = &self.readers;
         [&self.writer, first, second].map(|seat| keyed::cached_bytes(&hold(seat).connection))
+    }
+
+    /// Every page as it is decrypted, freed ones included.
+    #[cfg(test)]
+    pub(crate) fn pages(&self) -> Vec<u8> {
+        keyed::pages(&hold(&self.writer).connection)
     }
 
     fn writer(&self) -> Result<MutexGuard<'_, Seat>, StoreError> {

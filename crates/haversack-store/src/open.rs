@@ -263,6 +263,15 @@ impl Opening<'_> {
     }
 }
 
+/// Says anew where the tables begin, after the file was written anew. Of use only where the first page is damaged; nothing else
+/// depends on it, and the next opening says it, too.
+pub(crate) fn note_layout(folder: &Path, layout: Layout) {
+    let files = StoreFiles::in_folder(folder);
+    if let Ok(Some(sidecar)) = Sidecar::read(&files.sidecar()) {
+        let _ = sidecar.laid_out(layout).write(&files);
+    }
+}
+
 /// A key that cannot be read back must not encrypt anything.
 pub(crate) fn keep(keys: &dyn KeyProvider, store_id: StoreId, key: &StoreKey) -> Result<(), StoreError> {
     keys.save(store_id, key)?;

@@ -16,7 +16,7 @@ use crate::connection::Connections;
 use crate::open::open_store;
 use crate::query::{self, Counts, FieldConflict, HistoryEntry, OutboxEntry, Query, StoredRecord};
 use crate::table::notice::{self, Notice};
-use crate::table::{document, id_map, meta, outbox, quarantine, tail};
+use crate::table::{document, erased, id_map, meta, outbox, quarantine, tail};
 use crate::unit_of_work::{self, AppliedPage, Identity, Leased, Touched};
 use crate::{KeyProvider, StoreError};
 
@@ -221,6 +221,42 @@ impl Store {
             tail::file(tx)?;
             change_sets.iter().try_for_each(|id| outbox::note_failure(tx, *id, error, next_try))
         })
+    }
+
+    /// Says up to which position of the log nothing is left here of what was erased: the receipt a server waits for; `None`
+    /// when nothing ever was. Where pages of the file may still hold it, they are written anew first.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while somebody reads, among others; the same call later finishes it.
+    pub fn sweep_erased(&self) -> Result<Option<u64>, StoreError> {
+        let (position, is_unswept) = self.connections.read(|connection| {
+            let unswept: Option<bool> = meta::read(connection, meta::UNSWEPT)?;
+            Ok((meta::read(connection, meta::ERASED)?, unswept.is_some()))
+        })?;
+        if is_unswept {
+            self.connections
+                .write_even_when_full(|tx| query::index::forget_removed_words(tx, &self.schema))?;
+            let layout = self.connections.sweep()?;
+            crate::open::note_layout(self.connections.folder(), layout);
+            self.connections.write_even_when_full(|tx| {
+                // What was erased meanwhile is for the next sweep.
+                if meta::read::<u64>(tx, meta::ERASED)? == position {
+                    meta::remove(tx, meta::UNSWEPT)?;
+                }
+                Ok(())
+            })?;
+            // That write is all the log holds now.
+            let _ = self.connections.empty_log();
+        }
+        Ok(position)
+    }
+
+    /// Says whether a record was erased: nothing is left of it, and nothing of it can come back.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn is_erased(&self, record: RecordId) -> Result<bool, StoreError> {
+        self.connections.read(|connection| erased::contains(connection, record))
     }
 
     /// Reads a record.

@@ -105,6 +105,14 @@ impl Haversack {
         Ok(answer)
     }
 
+    /// Says whether a record was erased: nothing is left of it, and nothing of it can come back.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn is_erased(&self, record: RecordId) -> Result<bool, Error> {
+        self.with_store(move |store| store.is_erased(record)).await
+    }
+
     /// Reads a record by either of its names.
     ///
     /// # Errors

@@ -143,6 +143,7 @@ impl<'a> Deciding<'a, '_> {
             return Err(Stop::Hint(self.hint(Code::Upgrade, None)));
         }
         self.check_limits()?;
+        self.check_erased()?;
         self.check_after()?;
         let mut touched = Vec::new();
         for part in &self.set.parts {
@@ -189,6 +190,22 @@ impl<'a> Deciding<'a, '_> {
         }
         let records: BTreeSet<_> = set.parts.iter().map(|part| part.record).collect();
         if records.len() == set.parts.len() { Ok(()) } else { Err(Code::Malformed.into()) }
+    }
+
+    /// Refuses what concerns erased records alone, before any of it is read. Where it concerns others, too, the device will
+    /// offer it without what was erased, once it has read of that.
+    fn check_erased(&self) -> Result<(), Stop> {
+        let mut erased = Vec::new();
+        for part in &self.set.parts {
+            if self.transaction.is_erased(part.record)? {
+                erased.push(part.record);
+            }
+        }
+        match erased.first() {
+            None => Ok(()),
+            Some(_) if erased.len() == self.set.parts.len() => Err(Code::Erased.into()),
+            Some(record) => Err(Stop::Hint(self.hint(Code::Epoch, Some(*record)))),
+        }
     }
 
     /// What an accepted set is declared after stands; a refused one takes this one along; anything else may yet come.

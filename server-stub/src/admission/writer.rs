@@ -30,6 +30,8 @@ pub(crate) enum Job {
     Push(Box<PushJob>),
     /// Register an installation.
     Register { installation: InstallationId, principal: PrincipalId },
+    /// Keep a device's receipt for what was erased.
+    Receipt { device: DeviceId, position: u64 },
 }
 
 /// What the writer answers, once it is durable.
@@ -37,6 +39,7 @@ pub(crate) enum Job {
 pub(crate) enum Answer {
     Pushed(HintBody),
     Registered { device: DeviceId, push_ordinal: u64 },
+    Kept,
 }
 
 /// Why the writer gives no answer; nothing was decided.
@@ -259,6 +262,10 @@ fn run(
     match job {
         Job::Push(job) => Batch { law, transaction, loaded, job }.run().map(Answer::Pushed),
         Job::Register { installation, principal } => register(transaction, *installation, principal),
+        Job::Receipt { device, position } => {
+            transaction.remember_receipt(*device, *position)?;
+            Ok(Answer::Kept)
+        }
     }
 }
 

@@ -24,7 +24,10 @@ pub(super) async fn sync(State(service): State<Arc<Service>>, arrived: Arrived) 
         move || open(&service, bearer, request)
     })
     .await?;
-    let Opened { hello, job, mut asked } = opened;
+    let Opened { hello, job, receipt, mut asked } = opened;
+    if let Some(position) = receipt {
+        service.writer.run(Job::Receipt { device: asked.device, position }).await?;
+    }
     let mut hints = Vec::new();
     if let Some(job) = job {
         let answers = push(&service, job).await?;
@@ -57,7 +60,7 @@ async fn push(service: &Service, job: PushJob) -> Result<HintBody, Problem> {
             service.metrics.pushed(&answers);
             Ok(answers)
         }
-        Answer::Registered { .. } => Err(Problem::internal("the writer answered something else")),
+        _ => Err(Problem::internal("the writer answered something else")),
     }
 }
 
@@ -65,6 +68,8 @@ async fn push(service: &Service, job: PushJob) -> Result<HintBody, Problem> {
 struct Opened {
     hello: HelloBody,
     job: Option<PushJob>,
+    /// A receipt for erasures that is news.
+    receipt: Option<u64>,
     asked: Asked,
 }
 
@@ -78,13 +83,15 @@ fn open(service: &Service, bearer: Bearer, request: SyncRequest) -> Result<Opene
     if request.push.len() > CHANGE_SETS_PER_PUSH_MAX || request.withdraw.len() > CHANGE_SETS_PER_PUSH_MAX {
         return Err(Problem::new(Code::Limit, "too many change sets in one push"));
     }
-    let after = service.readers.read(|reader| {
+    let (after, receipt) = service.readers.read(|reader| {
         if reader.principal_of(request.device)?.as_ref() != Some(&bearer.principal) {
             return Err(Problem::new(Code::DeviceRevoked, "the device is not one of this principal"));
         }
+        let kept = reader.receipt_of(request.device)?;
+        let receipt = request.erased_position.filter(|position| *position > kept);
         match &request.cursor {
-            Some(cursor) => Ok(open_cursor(&service.law.identity, reader, cursor)?),
-            None => Ok(0),
+            Some(cursor) => Ok((open_cursor(&service.law.identity, reader, cursor)?, receipt)),
+            None => Ok((0, receipt)),
         }
     })?;
     let now = now();
@@ -107,5 +114,5 @@ fn open(service: &Service, bearer: Bearer, request: SyncRequest) -> Result<Opene
         push: request.push,
         withdraw: request.withdraw,
     });
-    Ok(Opened { hello, job, asked })
+    Ok(Opened { hello, job, receipt, asked })
 }

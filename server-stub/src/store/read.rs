@@ -86,6 +86,16 @@ impl<'c> Reader<'c> {
             .transpose()
     }
 
+    /// Up to where a device has said that nothing of what was erased is left on it.
+    pub(crate) fn receipt_of(&self, device: DeviceId) -> Result<u64, StoreRefusal> {
+        let position = self
+            .transaction
+            .prepare_cached("SELECT erased_position FROM device WHERE id = ?1")?
+            .query_row([device.as_bytes()], |row| row.get(0))
+            .optional()?;
+        position.map_or(Ok(0), position_out)
+    }
+
     /// Gives the rows after a position that a device may see, in order, until `take` says stop.
     pub(crate) fn each_row_after(
         &self,

@@ -15,7 +15,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 /// How long a connection waits for another's lock.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Migrations in order; `user_version` counts those applied. A released one is frozen.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_create_log.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_create_log.sql"), include_str!("migrations/0002_erase.sql")];
 /// Format of the database this server writes, and the newest it reads.
 pub const DATABASE_FORMAT: i64 = MIGRATIONS.len() as i64;
 const FIRST_LOG_EPOCH: u32 = 1;
@@ -83,6 +84,18 @@ pub(crate) fn open(path: &Path, tenant: &TenantId) -> Result<(Connection, Identi
     open_under(path, tenant, MIGRATIONS)
 }
 
+/// Opens a database that is there already, for writing beside a running server, too.
+///
+/// # Errors
+/// [`StoreRefusal`].
+pub(crate) fn open_existing(path: &Path) -> Result<(Connection, Identity), StoreRefusal> {
+    let tenant: Vec<u8> =
+        open_read_only(path)?
+            .query_row("SELECT value FROM meta WHERE name = 'tenant'", [], |row| row.get(0))?;
+    let tenant = String::from_utf8(tenant).ok().and_then(|name| TenantId::new(name).ok());
+    open(path, &tenant.ok_or(StoreRefusal::Damaged("tenant"))?)
+}
+
 /// Opens the database where these are the migrations known.
 fn open_under(
     path: &Path,
@@ -96,7 +109,7 @@ fn open_under(
     applied(&connection, migrations)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     let journal: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-    connection.execute_batch("PRAGMA synchronous = FULL;")?;
+    connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;")?;
     let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
     if !journal.eq_ignore_ascii_case("wal") || synchronous < 2 {
         return Err(StoreRefusal::NotDurable);

@@ -72,7 +72,7 @@ pub(crate) struct Committed {
 
 /// One open write transaction with the head of the log.
 pub(crate) struct PushTransaction<'c> {
-    transaction: Transaction<'c>,
+    pub(super) transaction: Transaction<'c>,
     head: u64,
     chain: [u8; 32],
     added: Committed,
@@ -123,6 +123,8 @@ impl<'c> PushTransaction<'c> {
             LogRow::Accepted(_) => (0, Some(Verdict::Accepted)),
             LogRow::Rejected(rejected) => (1, Some(Verdict::Rejected(rejected.rejection.code))),
             LogRow::Device(_) => (2, None),
+            LogRow::Erased(_) => (3, None),
+            LogRow::Epoch(_) => (4, None),
             _ => return Err(StoreRefusal::Damaged("log row")),
         };
         let body = minicbor::to_vec(row).expect("writing to a vector cannot fail");
@@ -337,6 +339,6 @@ impl<'c> PushTransaction<'c> {
     }
 }
 
-fn read_server_id(text: String) -> Result<ServerId, StoreRefusal> {
+pub(super) fn read_server_id(text: String) -> Result<ServerId, StoreRefusal> {
     ServerId::new(text).map_err(|_| StoreRefusal::Damaged("server id"))
 }

@@ -3,6 +3,7 @@
 #[cfg(unix)]
 mod binary;
 mod crafting;
+mod erasing;
 mod forging;
 mod health;
 mod hostile;

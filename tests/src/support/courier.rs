@@ -63,6 +63,7 @@ impl Courier {
         let identity = store.identity().expect("read");
         let leased = store.lease_batch(change_sets_max, withdraw).expect("leased");
         SyncRequest {
+            erased_position: store.sweep_erased().expect("swept"),
             protocol: ProtocolRange::OURS,
             device: identity.device.expect("registered"),
             principal: identity.principal.expect("registered"),

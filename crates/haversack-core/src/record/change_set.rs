@@ -172,6 +172,9 @@ pub enum EditRefusal {
     /// No such record on this device.
     #[error("record {0} is not on this device")]
     UnknownRecord(RecordId),
+    /// The record was erased; nothing of it can come back.
+    #[error("record {0} was erased")]
+    Erased(RecordId),
     /// A reference to a record that is neither here nor created by the same change set.
     #[error("{collection}.{field} refers to a record that is not on this device")]
     UnknownReference {

@@ -150,6 +150,19 @@ impl Document {
         hashes.iter().filter(|hash| !self.contains(hash)).copied().collect()
     }
 
+    /// Hashes of every change in its history.
+    pub fn changes(&self) -> Vec<ChangeHash> {
+        self.inner.get_changes_meta(&[]).iter().map(|change| hash_out(change.hash)).collect()
+    }
+
+    /// Number of changes in its history, and of the actors that authored them, what the server authored left out.
+    pub fn history_size(&self) -> (usize, usize) {
+        let changes = self.inner.get_changes(&[]);
+        let by_devices = changes.iter().filter(|change| change.actor_id().to_bytes().first() != Some(&0));
+        let actors: BTreeSet<_> = by_devices.clone().map(|change| change.actor_id()).collect();
+        (by_devices.count(), actors.len())
+    }
+
     /// Number of changes in its history.
     pub fn change_count(&self) -> usize {
         self.inner.get_changes_meta(&[]).len()

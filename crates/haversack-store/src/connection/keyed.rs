@@ -256,6 +256,21 @@ pub(super) fn cached_bytes(connection: &Connection) -> c_int {
     take_count(connection, ffi::SQLITE_DBSTATUS_CACHE_USED)
 }
 
+/// Every page of the database as it is decrypted, freed ones included.
+#[cfg(test)]
+#[allow(unsafe_code, reason = "rusqlite is built without its wrapper")]
+pub(super) fn pages(connection: &Connection) -> Vec<u8> {
+    let mut length = 0;
+    // SAFETY: the handle is open and borrowed for the whole call; what is returned is ours, that long, and freed below.
+    unsafe {
+        let bytes = ffi::sqlite3_serialize(connection.handle(), c"main".as_ptr(), &raw mut length, 0);
+        assert!(!bytes.is_null(), "the database can be read");
+        let pages = std::slice::from_raw_parts(bytes, usize::try_from(length).expect("a length")).to_vec();
+        ffi::sqlite3_free(bytes.cast());
+        pages
+    }
+}
+
 /// What SQLite counts of a connection; from zero again, where it counts events.
 #[allow(unsafe_code, reason = "rusqlite wraps no counters of a connection")]
 fn take_count(connection: &Connection, counter: c_int) -> c_int {

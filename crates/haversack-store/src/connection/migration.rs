@@ -12,8 +12,10 @@ use crate::StoreError;
 pub(crate) struct Migrations<'m>(pub(crate) &'m [&'m str]);
 
 /// The steps to the format of today.
-pub(crate) const MIGRATIONS: Migrations<'static> =
-    Migrations(&[include_str!("../../migrations/0001_create_store.sql")]);
+pub(crate) const MIGRATIONS: Migrations<'static> = Migrations(&[
+    include_str!("../../migrations/0001_create_store.sql"),
+    include_str!("../../migrations/0002_erase.sql"),
+]);
 
 /// Format of the store's database that this library writes, and the newest it reads.
 pub const STORE_FORMAT: i64 = MIGRATIONS.0.len() as i64;

@@ -54,6 +54,16 @@ pub(crate) fn make(connection: &Connection, schema: &Schema) -> Result<(), Store
     Ok(())
 }
 
+/// Takes words that no row holds any more out of the indexes: until they are merged, they only count as removed.
+pub(crate) fn forget_removed_words(connection: &Connection, schema: &Schema) -> Result<(), StoreError> {
+    let searched = schema.collections.iter().filter(|(_, collection)| collection.searched().next().is_some());
+    for (name, _) in searched {
+        let words = words(name);
+        connection.execute_batch(&format!("INSERT INTO {words} ({words}) VALUES ('optimize')"))?;
+    }
+    Ok(())
+}
+
 fn drop_all(connection: &Connection) -> Result<(), StoreError> {
     let sql = "SELECT upper(type), name FROM sqlite_master
                WHERE type = 'index' AND name GLOB 'field:*' OR type = 'trigger' AND name GLOB 'words:*'

@@ -40,6 +40,11 @@ pub(crate) fn save(
     run(connection, sql, (record.as_bytes(), &stored.collection, stored.epoch, heads, bytes)).map(drop)
 }
 
+/// Removes the document of a record.
+pub(crate) fn remove(connection: &Connection, record: RecordId) -> Result<(), StoreError> {
+    run(connection, "DELETE FROM document WHERE record = ?1", [record.as_bytes()]).map(drop)
+}
+
 /// Epoch and heads of a record, without reading its document.
 pub(crate) fn heads(
     connection: &Connection,

@@ -19,6 +19,11 @@ pub(crate) fn insert(
     run(connection, sql, row).map(drop)
 }
 
+/// Forgets who made a change.
+pub(crate) fn remove(connection: &Connection, hash: ChangeHash) -> Result<(), StoreError> {
+    run(connection, "DELETE FROM change_envelope WHERE hash = ?1", [hash.as_bytes()]).map(drop)
+}
+
 /// Device time of the edit that made a change.
 pub(crate) fn at(connection: &Connection, hash: ChangeHash) -> Result<Option<UnixMillis>, StoreError> {
     let sql = "SELECT at_ms FROM change_envelope WHERE hash = ?1";

@@ -25,6 +25,16 @@ pub(crate) fn raise(connection: &Connection, record: RecordId) -> Result<(), Sto
     run(connection, sql, [record.as_bytes()]).map(drop)
 }
 
+/// Forgets a record that was erased: nothing is authored on it again.
+pub(crate) fn remove(connection: &Connection, record: RecordId) -> Result<(), StoreError> {
+    run(connection, "DELETE FROM lane WHERE record = ?1", [record.as_bytes()]).map(drop)
+}
+
+/// Forgets the own last accepted change, whose history ended.
+pub(crate) fn forget_tip(connection: &Connection, record: RecordId) -> Result<(), StoreError> {
+    run(connection, "UPDATE lane SET accepted_tip = NULL WHERE record = ?1", [record.as_bytes()]).map(drop)
+}
+
 /// Remembers the own last accepted change.
 pub(crate) fn accept(connection: &Connection, record: RecordId, tip: ChangeHash) -> Result<(), StoreError> {
     let sql = "INSERT INTO lane (record, generation, accepted_tip) VALUES (?1, 0, ?2)

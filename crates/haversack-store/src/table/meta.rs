@@ -21,6 +21,10 @@ pub(crate) const PUSH_ORDINAL: &str = "push_ordinal";
 pub(crate) const CURSOR: &str = "cursor";
 /// Set while a salvaged store reads the log anew; nothing is leased meanwhile.
 pub(crate) const HEALING: &str = "healing";
+/// Log position of the last erasure that was applied.
+pub(crate) const ERASED: &str = "erased";
+/// Set while pages of the file may still hold bytes of what was erased.
+pub(crate) const UNSWEPT: &str = "unswept";
 /// Fingerprint of the schema the rows were made under.
 pub(crate) const SCHEMA: &str = "schema";
 

@@ -3,6 +3,7 @@
 pub(crate) mod damaged;
 pub(crate) mod document;
 pub(crate) mod envelope;
+pub(crate) mod erased;
 pub(crate) mod id_map;
 pub(crate) mod lane;
 pub(crate) mod meta;

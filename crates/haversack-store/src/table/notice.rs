@@ -18,10 +18,12 @@ pub enum NoticeKind {
     Shadowed,
     /// A record refused changes from the server and stays as it was.
     Quarantined,
+    /// A record, or fields of it, were erased; change sets that concerned them are gone, or reach less far than they did.
+    Erased,
 }
 
 impl NoticeKind {
-    const ALL: [Self; 4] = [Self::Rejected, Self::Parked, Self::Shadowed, Self::Quarantined];
+    const ALL: [Self; 5] = [Self::Rejected, Self::Parked, Self::Shadowed, Self::Quarantined, Self::Erased];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
@@ -30,6 +32,7 @@ impl NoticeKind {
             Self::Parked => "parked",
             Self::Shadowed => "shadowed",
             Self::Quarantined => "quarantined",
+            Self::Erased => "erased",
         }
     }
 }
@@ -69,6 +72,16 @@ pub(crate) fn insert(connection: &Connection, notice: &Notice) -> Result<(), Sto
     let position = notice.position.map(u64::cast_signed);
     run(connection, sql, (notice.kind.as_str(), record, change_set, &notice.cause, entries, position))
         .map(drop)
+}
+
+/// Removes what was told about a record, seen or not.
+pub(crate) fn remove_of(connection: &Connection, record: RecordId) -> Result<(), StoreError> {
+    run(connection, "DELETE FROM notice WHERE record = ?1", [record.as_bytes()]).map(drop)
+}
+
+/// Removes what was told about a change set, seen or not.
+pub(crate) fn remove_about(connection: &Connection, id: ChangeSetId) -> Result<(), StoreError> {
+    run(connection, "DELETE FROM notice WHERE change_set = ?1", [id.as_bytes()]).map(drop)
 }
 
 /// Notices nobody acknowledged yet, oldest first.

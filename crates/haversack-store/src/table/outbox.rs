@@ -202,6 +202,47 @@ pub(crate) fn live_of(connection: &Connection, record: RecordId) -> Result<Vec<E
     all(connection, &sql, [record.as_bytes()], read_encoded)?.into_iter().map(Encoded::decode).collect()
 }
 
+/// Every entry that touches the record, in order, set aside ones included, without their frozen parts.
+pub(crate) fn all_of(connection: &Connection, record: RecordId) -> Result<Vec<Entry>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM outbox_record CROSS JOIN outbox USING (entry_order)
+         WHERE record = ?1 ORDER BY entry_order"
+    );
+    all(connection, &sql, [record.as_bytes()], read_encoded)?.into_iter().map(Encoded::decode).collect()
+}
+
+/// Puts what is left of an entry in its place: the change set and what its author had seen. Authored bytes of records it
+/// no longer touches go, the others stay as they were sent.
+pub(crate) fn reduce(
+    connection: &Connection,
+    order: i64,
+    change_set: &ChangeSet,
+    base: &Vec<BaseHeads>,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE outbox SET body = ?2, base = ?3 WHERE entry_order = ?1";
+    run(connection, sql, (order, encode(change_set), encode(base)))?;
+    for sql in [
+        "DELETE FROM outbox_record WHERE entry_order = ?1",
+        "DELETE FROM outbox_reference WHERE entry_order = ?1",
+        "DELETE FROM outbox_after WHERE entry_order = ?1",
+    ] {
+        run(connection, sql, [order])?;
+    }
+    insert_sides(connection, order, change_set)?;
+    let sql = "DELETE FROM frozen_part WHERE entry_order = ?1
+               AND record NOT IN (SELECT record FROM outbox_record WHERE entry_order = ?1)";
+    run(connection, sql, [order]).map(drop)
+}
+
+/// Entries that were declared after a change set, whatever their state, in order.
+pub(crate) fn declared_after(connection: &Connection, id: ChangeSetId) -> Result<Vec<Entry>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM outbox_after CROSS JOIN outbox USING (entry_order)
+         WHERE outbox_after.change_set_id = ?1 ORDER BY entry_order"
+    );
+    all(connection, &sql, [id.as_bytes()], read_encoded)?.into_iter().map(Encoded::decode).collect()
+}
+
 /// Removes an entry and everything about it.
 pub(crate) fn remove(connection: &Connection, order: i64) -> Result<(), StoreError> {
     for sql in [

@@ -22,6 +22,11 @@ pub(crate) fn insert(
     Ok(before == 0)
 }
 
+/// Removes what is kept of a record. True when there was any.
+pub(crate) fn remove(connection: &Connection, record: RecordId) -> Result<bool, StoreError> {
+    Ok(run(connection, "DELETE FROM quarantine WHERE record = ?1", [record.as_bytes()])? > 0)
+}
+
 /// Number of changes kept there, by record.
 pub(crate) fn counts(connection: &Connection) -> Result<BTreeMap<RecordId, u64>, StoreError> {
     let sql = "SELECT record, count(*) FROM quarantine GROUP BY record";

@@ -69,7 +69,7 @@ fn accept_part(
     part: &LogPart,
 ) -> Result<Option<ChangeHash>, Stop> {
     let (hash, change) = match &part.change {
-        PartChange::Empty => return Ok(None),
+        PartChange::Empty | PartChange::Erased => return Ok(None),
         PartChange::Full(bytes) => (inspect(bytes).ok().map(|header| header.hash), bytes.clone()),
         PartChange::Own(hash) => {
             if work.contains(part.record, hash)? {

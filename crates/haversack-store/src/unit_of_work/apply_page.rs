@@ -5,17 +5,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use haversack_core::{Document, DocumentRefusal, admit_from_server};
-use haversack_protocol::{ChangeHash, DeviceId, LogRow, PageBody, RecordId, RejectedRow, Schema};
+use haversack_protocol::{ChangeHash, Code, DeviceId, LogRow, PageBody, RecordId, RejectedRow, Schema};
 use rusqlite::Connection;
 
 use super::accept::accept;
+use super::epoch::begin_epoch;
+use super::erase::{drop_entry, erase, tell};
 use super::materialise::refresh;
 use super::reject::roll_back;
 use super::touched::Touched;
 use crate::StoreError;
 use crate::table::document::StoredDocument;
 use crate::table::notice::{Notice, NoticeKind};
-use crate::table::{document, envelope, meta, notice, outbox, quarantine, tail};
+use crate::table::{document, envelope, erased, meta, notice, outbox, quarantine, tail};
 
 /// What became of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +88,8 @@ pub(crate) fn apply_page(
 /// A document while a page is applied.
 struct Held {
     stored: StoredDocument,
+    /// What this page put in the place of the stored document.
+    planted: Option<Document>,
     added: Vec<Added>,
 }
 
@@ -143,6 +147,8 @@ impl<'a> PageWork<'a> {
                 LogRow::Accepted(row) => accept(self, row)?,
                 LogRow::Rejected(row) => self.reject(row)?,
                 LogRow::Device(row) => envelope::insert_device(self.connection, row.device, &row.principal)?,
+                LogRow::Erased(row) => erase(self, row)?,
+                LogRow::Epoch(row) => begin_epoch(self, row)?,
                 _ => {}
             }
         }
@@ -176,7 +182,51 @@ impl<'a> PageWork<'a> {
         let fallen = roll_back(self.connection, entry.order, &row.rejection, position)?;
         self.rejected += fallen.rejected;
         self.touched.extend(fallen.stale);
+        if row.rejection.code == Code::Erased {
+            // It was of an erased record alone: its input is kept nowhere, here as little as at the server.
+            drop_entry(self.connection, &entry)?;
+            meta::write(self.connection, meta::UNSWEPT, &true)?;
+            if let Some(part) = entry.change_set.parts.first() {
+                tell(self.connection, part.record, fallen.rejected.max(1) as u64, row.origin.position)?;
+            }
+        }
         Ok(())
+    }
+
+    /// Records whose documents this page has loaded or made.
+    pub(super) fn held_records(&self) -> Vec<RecordId> {
+        self.documents.keys().copied().collect()
+    }
+
+    /// The epoch of a record's document; `None` without one.
+    pub(super) fn epoch_of(&mut self, record: RecordId) -> Result<Option<u32>, StoreError> {
+        let is_begun = |held: &&Held| held.stored.document.change_count() > 0;
+        Ok(self.held(record)?.as_ref().filter(is_begun).map(|held| held.stored.epoch))
+    }
+
+    /// Takes the document of an ended epoch out of the page.
+    pub(super) fn end_epoch(&mut self, record: RecordId) -> Result<Option<StoredDocument>, StoreError> {
+        Ok(self.held(record)?.take().map(|held| held.stored))
+    }
+
+    /// Puts the document of a new epoch in its place; its bytes are proven to load.
+    pub(super) fn plant(
+        &mut self,
+        record: RecordId,
+        stored: StoredDocument,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        document::save(self.connection, record, &stored, bytes)?;
+        let planted = Some(stored.document.clone());
+        self.documents.insert(record, Some(Held { stored, planted, added: vec![] }));
+        self.touched.insert(record);
+        Ok(())
+    }
+
+    /// Takes the document of an erased record out of the page, and says which changes were in it.
+    pub(super) fn forget(&mut self, record: RecordId) -> Result<Vec<ChangeHash>, StoreError> {
+        let held = self.held(record)?.take();
+        Ok(held.map(|held| held.stored.document.changes()).unwrap_or_default())
     }
 
     fn held(&mut self, record: RecordId) -> Result<&mut Option<Held>, StoreError> {
@@ -185,7 +235,7 @@ impl<'a> PageWork<'a> {
             Entry::Occupied(held) => Ok(held.into_mut()),
             Entry::Vacant(place) => {
                 let stored = document::load(self.connection, record)?;
-                Ok(place.insert(stored.map(|stored| Held { stored, added: vec![] })))
+                Ok(place.insert(stored.map(|stored| Held { stored, planted: None, added: vec![] })))
             }
         }
     }
@@ -204,21 +254,27 @@ impl<'a> PageWork<'a> {
         position: u64,
         change: &[u8],
     ) -> Result<Option<ChangeHash>, StoreError> {
+        if self.held(record)?.is_none() && self.is_erased(record)? {
+            return Ok(None);
+        }
+        // What an ended epoch held stands in the root of the next.
+        if self.epoch_of(record)?.is_some_and(|known| epoch < known) {
+            return Ok(None);
+        }
         let held = self.held(record)?;
         if held.is_none()
             && let Some(collection) = collection
         {
             let collection = collection.to_owned();
             let stored = StoredDocument { collection, epoch, document: Document::empty() };
-            *held = Some(Held { stored, added: vec![] });
+            *held = Some(Held { stored, planted: None, added: vec![] });
         }
-        let admitted = held.as_mut().and_then(|held| {
+        let admitted = held.as_mut().filter(|held| held.stored.epoch == epoch).and_then(|held| {
             let Some((document, hash)) = admit_from_server(&held.stored.document, change, sender).ok()?
             else {
                 return Some(None);
             };
             held.stored.document = document;
-            held.stored.epoch = held.stored.epoch.max(epoch);
             held.added.push(Added { position, sender, change: change.to_vec() });
             Some(Some(hash))
         });
@@ -232,7 +288,16 @@ impl<'a> PageWork<'a> {
         Ok(new)
     }
 
-    fn quarantine(&mut self, record: RecordId, position: u64, change: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn is_erased(&self, record: RecordId) -> Result<bool, StoreError> {
+        Ok(!erased::is_empty(self.connection)? && erased::contains(self.connection, record)?)
+    }
+
+    pub(super) fn quarantine(
+        &mut self,
+        record: RecordId,
+        position: u64,
+        change: &[u8],
+    ) -> Result<(), StoreError> {
         if quarantine::insert(self.connection, record, position, change)? {
             let told = Notice {
                 id: 0,
@@ -266,8 +331,11 @@ impl<'a> PageWork<'a> {
 
     fn save_one_by_one(&mut self, record: RecordId) -> Result<(), StoreError> {
         let Some(Some(mut held)) = self.documents.remove(&record) else { return Ok(()) };
-        let before = document::load(self.connection, record)?;
-        let mut good = before.map_or_else(Document::empty, |before| before.document);
+        let before = match held.planted.take() {
+            Some(planted) => Some(planted),
+            None => document::load(self.connection, record)?.map(|before| before.document),
+        };
+        let mut good = before.unwrap_or_default();
         let mut proven = None;
         for added in std::mem::take(&mut held.added) {
             match added.proven_on(&good) {

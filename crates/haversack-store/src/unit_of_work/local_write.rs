@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::touched::Touched;
 use crate::StoreError;
 use crate::table::record::FoundRow;
-use crate::table::{document, id_map, meta, outbox, record, tail};
+use crate::table::{document, erased, id_map, meta, outbox, record, tail};
 
 /// Stores an edit and shows it. Refused edits leave nothing behind.
 pub(crate) fn local_write(
@@ -25,6 +25,7 @@ pub(crate) fn local_write(
     keep_live_predecessors(connection, &mut change_set)?;
     check_references(connection, schema, &change_set)?;
     id_map::resolving(connection, |resolve| rewrite_change_set(&mut change_set, resolve))?;
+    refuse_erased(connection, &change_set)?;
     for part in &change_set.parts {
         show(connection, schema, part, change_set.schema_version)?;
     }
@@ -32,6 +33,19 @@ pub(crate) fn local_write(
     let base = base.collect::<Result<Vec<_>, _>>()?;
     tail::append(connection, &change_set, &base, priority(schema, &change_set), entries_max)?;
     Ok(touched_by(&change_set))
+}
+
+/// Nothing of what was erased comes back, also when somebody imports it anew under its old id.
+fn refuse_erased(connection: &Connection, change_set: &ChangeSet) -> Result<(), StoreError> {
+    if erased::is_empty(connection)? {
+        return Ok(());
+    }
+    for part in &change_set.parts {
+        if erased::contains(connection, part.record)? {
+            return Err(EditRefusal::Erased(part.record).into());
+        }
+    }
+    Ok(())
 }
 
 fn touched_by(change_set: &ChangeSet) -> Touched {

@@ -3,6 +3,8 @@
 mod accept;
 mod apply_page;
 mod bind;
+mod epoch;
+mod erase;
 mod lease_batch;
 mod local_write;
 mod materialise;

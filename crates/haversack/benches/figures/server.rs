@@ -74,6 +74,7 @@ impl Sender {
         let push = (0..count).map(|_| self.creation()).collect::<Outcome<Vec<_>>>()?;
         self.ordinal += 1;
         let request = SyncRequest {
+            erased_position: None,
             protocol: ProtocolRange::OURS,
             device: self.reply.device,
             principal: self.reply.principal.clone(),

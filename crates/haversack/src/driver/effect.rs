@@ -36,6 +36,8 @@ struct LinkState {
     token: Option<Token>,
     needs_renewal: bool,
     echo_in_full: bool,
+    /// Position of the last receipt for erasures that arrived.
+    receipt_given: Option<u64>,
 }
 
 /// The store, the server and the token: what effects work with.
@@ -191,6 +193,7 @@ impl Link {
         let lease = move |store: &Store| store.lease_batch(change_sets_max, withdraw);
         let leased = self.stored(self.telling(lease, |leased| &leased.changed)).await?;
         let request = self.request(device, token.principal.clone(), leased).await?;
+        let receipt = request.erased_position;
         pushed.extend(request.push.iter().map(|change_set| change_set.id));
         let reply = match self.transport.sync(&token, &request).await {
             Err(TransportError::Refused { code: Code::CursorReset, retry_after }) => {
@@ -200,6 +203,7 @@ impl Link {
             }
             answer => answer?,
         };
+        self.with_state(|state| state.receipt_given = state.receipt_given.max(receipt));
         self.apply(reply, request.push.len() + request.withdraw.len()).await
     }
 
@@ -222,7 +226,13 @@ impl Link {
             echo_in_full: self.with_state(|state| state.echo_in_full),
             push: leased.push,
             withdraw: leased.withdraw,
+            erased_position: self.receipt().await,
         })
+    }
+
+    /// What the server may be told of erasures. What cannot be swept now is swept and told with a later exchange.
+    async fn receipt(&self) -> Option<u64> {
+        self.stored(Store::sweep_erased).await.ok().flatten()
     }
 
     async fn apply(&self, reply: Reply, asked: usize) -> Result<Exchanged, TransportError> {
@@ -250,6 +260,8 @@ impl Link {
         self.stored(move |store| store.note_hints(&hints)).await?;
         let has_moved = self.stored(Store::cursor).await? != before;
         let is_stuck = more_to_read && !has_moved && !asks_in_full;
+        let owes_receipt = self.receipt().await > self.with_state(|state| state.receipt_given);
+        let more_to_read = more_to_read || owes_receipt;
         let counts = self.stored(Store::counts).await?;
         let unsettled = counts.pending + counts.sending;
         Ok(Exchanged {

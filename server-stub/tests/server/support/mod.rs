@@ -12,7 +12,7 @@ use std::time::Duration;
 use haversack_core::Rules;
 use haversack_protocol::{PrincipalId, Role, Schema, TenantId};
 use haversack_server::{
-    LiveSettings, RunningServer, ServerConfig, StateProof, issue_token, prove_state, start,
+    LiveSettings, RunningServer, ServerConfig, ServerError, StateProof, issue_token, prove_state, start,
 };
 
 pub(crate) use http::{Response, raw, request};
@@ -115,6 +115,10 @@ impl TestServer {
     }
 
     async fn run(&mut self) {
+        self.try_run().await.expect("started");
+    }
+
+    async fn try_run(&mut self) -> Result<(), ServerError> {
         let schema = schema();
         let config = ServerConfig {
             listen: "127.0.0.1:0".parse().expect("an address"),
@@ -126,12 +130,35 @@ impl TestServer {
             live: self.live,
             metrics: Some("127.0.0.1:0".parse().expect("an address")),
         };
-        self.running = Some(start(config).await.expect("started"));
+        self.running = Some(start(config).await?);
+        Ok(())
     }
 
     pub(crate) async fn restart(&mut self) {
         let running = self.running.take().expect("running");
         running.shutdown().await.expect("shut down");
+        self.run().await;
+    }
+
+    /// Stops the server and starts it again, if it can.
+    pub(crate) async fn try_restart(&mut self) -> Result<(), ServerError> {
+        let running = self.running.take().expect("running");
+        running.shutdown().await.expect("shut down");
+        self.try_run().await
+    }
+
+    /// Stops the server, puts another database in the place of its own, and starts it again.
+    pub(crate) async fn replace_database(&mut self, bytes: &[u8]) {
+        let running = self.running.take().expect("running");
+        running.shutdown().await.expect("shut down");
+        // Another file under the same name, as a restore does it; the log belonged to the file before.
+        for name in ["server.db", "server.db-wal", "server.db-shm"] {
+            match std::fs::remove_file(self.path(name)) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => removed.expect("removed"),
+            }
+        }
+        std::fs::write(self.path("server.db"), bytes).expect("written");
         self.run().await;
     }
 

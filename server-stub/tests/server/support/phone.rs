@@ -224,6 +224,7 @@ impl Phone {
             echo_in_full: false,
             push,
             withdraw: vec![],
+            erased_position: None,
         }
     }
 
@@ -284,7 +285,7 @@ impl Phone {
             let bytes = match &part.change {
                 PartChange::Full(bytes) => bytes.clone(),
                 PartChange::Own(hash) => self.sent[hash].clone(),
-                PartChange::Empty => continue,
+                PartChange::Empty | PartChange::Erased => continue,
             };
             let hash = record.document.apply(&bytes).expect("applies");
             if row.origin.device == self.device {

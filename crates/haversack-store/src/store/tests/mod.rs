@@ -2,6 +2,8 @@
 
 mod backup;
 mod damage;
+mod epochs;
+mod erasure;
 mod flat;
 mod foresight;
 mod full_disk;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use haversack_core::id_map::rewrite_document;
 use haversack_core::{
-    AdmissionRefusal, Author, Document, Reference, StateDigest, Value, Write, admit, canonical_record,
-    project,
+    AdmissionRefusal, Author, Document, Reference, Root, StateDigest, Value, Write, admit, canonical_record,
+    erased_name, project,
 };
 use haversack_protocol::{
-    AcceptedRow, Assignment, ChangeSetId, Code, CollectionSchema, Cursor, DeviceId, DeviceRow, LogPart,
-    LogRow, PageBody, PartChange, PrincipalId, PushedChangeSet, RecordId, RejectedRow, Rejection, Role,
-    RowOrigin, Schema, ServerChange, ServerId, UnixMillis,
+    AcceptedRow, Assignment, ChangeSetId, Code, CollectionSchema, Cursor, DeviceId, DeviceRow, EpochCause,
+    EpochRow, ErasedRow, LogPart, LogRow, PageBody, PartChange, PrincipalId, PushedChangeSet, RecordId,
+    RejectedRow, Rejection, Role, RowOrigin, Schema, ServerChange, ServerId, UnixMillis,
 };
 
 use super::world::schema;
@@ -22,6 +22,8 @@ pub(super) struct Server {
     documents: BTreeMap<RecordId, (String, Document)>,
     ids: BTreeMap<RecordId, ServerId>,
     devices: BTreeMap<DeviceId, (PrincipalId, Role)>,
+    erased: BTreeSet<RecordId>,
+    epochs: BTreeMap<RecordId, u32>,
     settled: BTreeMap<ChangeSetId, Option<Rejection>>,
     pub(super) log: Vec<LogRow>,
     /// Change sets that break a rule.
@@ -44,6 +46,8 @@ impl Server {
             documents: BTreeMap::new(),
             ids: BTreeMap::new(),
             devices: BTreeMap::new(),
+            erased: BTreeSet::new(),
+            epochs: BTreeMap::new(),
             settled: BTreeMap::new(),
             log: vec![],
             refused: BTreeSet::new(),
@@ -98,6 +102,16 @@ impl Server {
                 let rejection = Rejection { root_cause, ..Rejection::of(Code::DependencyRejected) };
                 return Err(AdmissionRefusal::Rejected(rejection));
             }
+        }
+        let erased = pushed.parts.iter().filter(|part| self.erased.contains(&part.record)).count();
+        if erased == pushed.parts.len() {
+            return Err(AdmissionRefusal::Rejected(Rejection::of(Code::Erased)));
+        }
+        if erased > 0 {
+            return Err(AdmissionRefusal::Missing(vec![]));
+        }
+        if pushed.parts.iter().any(|part| part.epoch != self.epoch(part.record)) {
+            return Err(AdmissionRefusal::Missing(vec![]));
         }
         let (principal, role) = &self.devices[&device];
         let author = Author { device, principal, role: *role };
@@ -156,6 +170,53 @@ impl Server {
         RowOrigin { position, change_set: pushed.id, device, at: pushed.at, skew_ms: 5 }
     }
 
+    fn epoch(&self, record: RecordId) -> u32 {
+        self.epochs.get(&record).copied().unwrap_or(0)
+    }
+
+    /// Begins a new epoch of a record.
+    pub(super) fn begin_epoch(&mut self, record: RecordId, cause: EpochCause) {
+        let fields = match &cause {
+            EpochCause::Erased(fields) => {
+                self.empty_log_of(record);
+                fields.iter().cloned().collect()
+            }
+            EpochCause::Compacted => BTreeSet::new(),
+        };
+        let epoch = self.epoch(record) + 1;
+        self.epochs.insert(record, epoch);
+        let (collection, document) = self.documents.get_mut(&record).expect("a record");
+        let root = Root::of(document, &fields);
+        *document = root.plant(record, epoch).expect("plants").document;
+        let (collection, root) = (collection.clone(), root.to_bytes().expect("writes"));
+        let position = self.next_position();
+        self.log.push(LogRow::Epoch(EpochRow { position, record, collection, epoch, root, cause }));
+    }
+
+    fn empty_log_of(&mut self, record: RecordId) {
+        for row in &mut self.log {
+            if let LogRow::Accepted(row) = row {
+                let parts = row.parts.iter_mut().filter(|part| part.record == record);
+                parts.for_each(|part| part.change = PartChange::Erased);
+                row.server_changes.retain(|change| change.record != record);
+            }
+            if let LogRow::Epoch(row) = row
+                && row.record == record
+            {
+                row.root.clear();
+            }
+        }
+    }
+
+    /// Erases a record: what the log held of it, and the record itself.
+    pub(super) fn erase(&mut self, record: RecordId) {
+        self.documents.remove(&record);
+        self.erased.insert(record);
+        self.empty_log_of(record);
+        let position = self.next_position();
+        self.log.push(LogRow::Erased(ErasedRow { position, record: erased_name(record) }));
+    }
+
     fn reject(&mut self, device: DeviceId, pushed: &PushedChangeSet, rejection: Rejection) {
         let origin = self.origin(device, pushed);
         self.settled.insert(pushed.id, Some(rejection.clone()));
@@ -191,7 +252,8 @@ impl Server {
             let collection = self.schema.collection(name).expect("known");
             let authored = rewrite_document(document, collection, &|record| ids.get(&record).cloned());
             for change in authored.expect("rewrites") {
-                changes.push(ServerChange { record: *record, epoch: 0, change: change.bytes });
+                let epoch = self.epochs.get(record).copied().unwrap_or(0);
+                changes.push(ServerChange { record: *record, epoch, change: change.bytes });
             }
         }
         changes
