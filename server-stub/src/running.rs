@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle as TaskHandle;
 
 use crate::ServerError;
-use crate::admission::{Law, Writer, WriterHandle};
+use crate::admission::{DeviceIds, Law, Writer, WriterHandle};
 use crate::erasure::reapply;
 use crate::http::{Door, Health, Rooms, Service, Tokens, metrics_router, now, router};
 use crate::live::{LiveSettings, Places};
@@ -76,7 +76,8 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
     };
     let readers = Readers::new(&config.database);
     let position = readers.read(|reader| reader.head())?;
-    let law = Arc::new(Law { schema: config.schema, rules: config.rules, identity });
+    let (schema, rules) = (config.schema, config.rules);
+    let law = Arc::new(Law { schema, rules, identity, device_ids: DeviceIds::Random });
     let metrics = Arc::new(Metrics::new(now()));
     let (writing, writer) = Writer::new(Arc::clone(&law), connection, position, Arc::clone(&metrics));
     let thread = std::thread::Builder::new()
@@ -164,7 +165,7 @@ impl RunningServer {
     }
 }
 
-fn check_prefixes(schema: &Schema) -> Result<(), ServerError> {
+pub(crate) fn check_prefixes(schema: &Schema) -> Result<(), ServerError> {
     for (name, collection) in &schema.collections {
         let prefix = Law::server_id_prefix(name, collection);
         if prefix.len() > PREFIX_BYTES_MAX || ServerId::new(prefix).is_err() {

@@ -50,6 +50,13 @@ mod transport;
 mod typed;
 mod watch;
 
+/// One exchange without its network, for a simulation that carries requests itself. Not meant for apps; may change at any time.
+#[doc(hidden)]
+pub mod carried {
+    pub use crate::driver::{Applying, Asking, Exchanged, Outgoing, bind, note_failure, told};
+    pub use crate::transport::{Reply, read_answer, read_registration};
+}
+
 pub use changes::{Changes, IntoValue, Transaction};
 pub use client::{Haversack, SignOut};
 pub use clock::{Clock, ClockFuture, SystemClock};

@@ -4,12 +4,14 @@
 
 mod batch;
 mod decide;
+mod device_id;
 mod reference;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 pub(crate) use batch::PushJob;
+pub use device_id::DeviceIds;
 pub(crate) use writer::{Answer, Job, QUEUED_PUSHES_MAX, Writer, WriterHandle, WriterRefusal};
 
 use std::collections::BTreeMap;
@@ -25,6 +27,7 @@ pub(crate) struct Law {
     pub(crate) schema: Schema,
     pub(crate) rules: Rules,
     pub(crate) identity: Identity,
+    pub(crate) device_ids: DeviceIds,
 }
 
 impl Law {

@@ -35,7 +35,7 @@ impl Bench {
                 "broken":{"server_id_prefix":"no name","fields":{"body":{"kind":"text"}}}}}"#,
         )
         .expect("a sound schema");
-        let law = Arc::new(Law { schema, rules: Rules::default(), identity });
+        let law = Arc::new(Law { schema, rules: Rules::default(), identity, device_ids: DeviceIds::Random });
         let (writer, handle) = Writer::new(law, connection, 0, Arc::new(Metrics::new(UnixMillis(0))));
         Self { directory, writer, handle }
     }

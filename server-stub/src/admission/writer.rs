@@ -7,7 +7,6 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Instant;
 
 use haversack_protocol::{DeviceId, DeviceRow, HintBody, InstallationId, LogRow, PrincipalId};
-use ring::rand::{SecureRandom, SystemRandom};
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
@@ -40,6 +39,24 @@ pub(crate) enum Answer {
     Pushed(HintBody),
     Registered { device: DeviceId, push_ordinal: u64 },
     Kept,
+}
+
+impl Answer {
+    /// What became of a push.
+    pub(crate) fn pushed(self) -> Option<HintBody> {
+        match self {
+            Self::Pushed(answers) => Some(answers),
+            Self::Registered { .. } | Self::Kept => None,
+        }
+    }
+
+    /// The device id and the greatest push ordinal of a registration.
+    pub(crate) fn registered(&self) -> Option<(DeviceId, u64)> {
+        match self {
+            Self::Pushed(_) | Self::Kept => None,
+            Self::Registered { device, push_ordinal } => Some((*device, *push_ordinal)),
+        }
+    }
 }
 
 /// Why the writer gives no answer; nothing was decided.
@@ -195,15 +212,17 @@ impl Writer {
         let answers: Vec<_> = match self.transact(&jobs) {
             Some(answers) => answers.into_iter().map(Ok).collect(),
             None if jobs.len() == 1 => vec![Err(WriterRefusal::Failed)],
-            None => jobs
-                .iter()
-                .map(|job| self.transact(&[job]).and_then(|mut one| one.pop()).ok_or(WriterRefusal::Failed))
-                .collect(),
+            None => jobs.iter().map(|job| self.decide(job)).collect(),
         };
         for ((_, reply), answer) in group.into_iter().zip(answers) {
             // Who hung up will ask again and be told the same.
             let _ = reply.send(answer);
         }
+    }
+
+    /// Answers one job at once, in a transaction of its own.
+    pub(crate) fn decide(&mut self, job: &Job) -> Result<Answer, WriterRefusal> {
+        self.transact(&[job]).and_then(|mut one| one.pop()).ok_or(WriterRefusal::Failed)
     }
 
     /// Runs jobs in one transaction. `None` when it failed and left no trace.
@@ -261,7 +280,7 @@ fn run(
 ) -> Result<Answer, StoreRefusal> {
     match job {
         Job::Push(job) => Batch { law, transaction, loaded, job }.run().map(Answer::Pushed),
-        Job::Register { installation, principal } => register(transaction, *installation, principal),
+        Job::Register { installation, principal } => register(law, transaction, *installation, principal),
         Job::Receipt { device, position } => {
             transaction.remember_receipt(*device, *position)?;
             Ok(Answer::Kept)
@@ -271,6 +290,7 @@ fn run(
 
 /// Gives an installation its device id, the same one every time.
 fn register(
+    law: &Law,
     transaction: &mut PushTransaction<'_>,
     installation: InstallationId,
     principal: &PrincipalId,
@@ -278,11 +298,10 @@ fn register(
     if let Some((device, push_ordinal)) = transaction.device(installation, principal)? {
         return Ok(Answer::Registered { device, push_ordinal });
     }
-    for _ in 0..DEVICE_ID_DRAWS_MAX {
-        let mut bytes = [0u8; 8];
-        SystemRandom::new().fill(&mut bytes).map_err(|_| StoreRefusal::Random)?;
+    let position = transaction.next_position();
+    for draw in 0..DEVICE_ID_DRAWS_MAX {
+        let bytes = law.device_ids.draw(position, draw)?;
         let device = DeviceId::from_bytes(bytes);
-        let position = transaction.next_position();
         // Actors beginning with 0x00 are the server's own.
         if bytes[0] != 0 && transaction.put_device(device, installation, principal, position)? {
             let row = LogRow::Device(DeviceRow { position, device, principal: principal.clone() });

@@ -24,9 +24,11 @@ const TOKEN_BYTES: usize = 32;
 
 /// Whom a token speaks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Bearer {
-    pub(crate) principal: PrincipalId,
-    pub(crate) role: Role,
+pub struct Bearer {
+    /// The person.
+    pub principal: PrincipalId,
+    /// In which role.
+    pub role: Role,
 }
 
 #[derive(Serialize, Deserialize)]

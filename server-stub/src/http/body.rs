@@ -8,11 +8,12 @@ use axum::RequestExt;
 use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Path, Request};
 use haversack_protocol::limits::BODY_COMPRESSED_BYTES_MAX;
-use haversack_protocol::{Code, FrameKind, PackedFrame, ProtocolRange};
+use haversack_protocol::{Code, FrameKind, PackedFrame};
 
 use super::auth::Bearer;
 use super::problem::Problem;
 use super::room::{Growing, Held};
+use super::round_trip::only_frame;
 use super::{Service, off_the_reactor};
 
 /// Header and checksum of the one frame a request holds.
@@ -56,11 +57,8 @@ impl Arrived {
         T: for<'b> minicbor::Decode<'b, ()> + Send + 'static,
     {
         let Self { bearer, bytes, room: arriving } = self;
-        let packed = PackedFrame::only(&bytes)?;
-        if packed.kind() != kind {
-            return Err(Problem::new(Code::Malformed, "the message is not the one expected here"));
-        }
-        let room = service.rooms.unpacked(packed.raw_bytes()).await?;
+        let raw_bytes = only_frame(&bytes, kind)?.raw_bytes();
+        let room = service.rooms.unpacked(raw_bytes).await?;
         let reading = move || {
             let frame = PackedFrame::only(&bytes)?.unpack()?;
             drop((bytes, arriving));
@@ -69,12 +67,6 @@ impl Arrived {
         let request = off_the_reactor(reading).await?;
         Ok(Read { bearer, request, room })
     }
-}
-
-/// The protocol version both sides speak.
-pub(super) fn common_version(theirs: ProtocolRange) -> Result<u16, Problem> {
-    let common = theirs.highest_common(ProtocolRange::OURS);
-    common.ok_or(Problem::new(Code::Upgrade, "no protocol version in common"))
 }
 
 /// Reads a body, refusing it as soon as it states or shows more bytes than a request may have.

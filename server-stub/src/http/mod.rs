@@ -11,6 +11,7 @@ mod live;
 mod measure;
 mod problem;
 mod room;
+mod round_trip;
 mod sync;
 
 use std::sync::Arc;
@@ -26,17 +27,18 @@ use haversack_protocol::{Code, DeviceId, MEDIA_TYPE, PrincipalId, UnixMillis};
 use tokio::sync::watch;
 
 pub(crate) use auth::Tokens;
-pub use auth::issue_token;
+pub use auth::{Bearer, issue_token};
 pub(crate) use health::Health;
 pub(crate) use line::Door;
 pub(crate) use measure::metrics_router;
+pub(crate) use problem::Problem;
 pub(crate) use room::Rooms;
+pub(crate) use round_trip::{Ground, only_frame, registered, registration};
 
 use crate::admission::{Law, WriterHandle};
 use crate::live::Places;
 use crate::metrics::Metrics;
 use crate::store::{Readers, StoreRefusal};
-use problem::Problem;
 
 /// What every handler works with.
 pub(crate) struct Service {
@@ -53,6 +55,10 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    fn ground(&self) -> Ground<'_> {
+        Ground { law: &self.law, readers: &self.readers, metrics: &self.metrics }
+    }
+
     /// Refuses a device that is not this principal's.
     fn owns(&self, principal: &PrincipalId, device: DeviceId) -> Result<(), Problem> {
         let owner = self.readers.read(|reader| reader.principal_of(device).map_err(Problem::from))?;

@@ -13,7 +13,7 @@ const BUSY_RETRY_AFTER_S: u16 = 2;
 
 /// Why a request was refused. Nothing was decided about any change set.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     code: Code,
     detail: &'static str,
     status: StatusCode,
@@ -47,17 +47,32 @@ impl Problem {
         self.status = status;
         self
     }
+
+    /// The status that goes with it.
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Seconds the client is asked to wait.
+    pub(crate) fn retry_after_s(&self) -> Option<u16> {
+        (self.code == Code::Busy).then_some(BUSY_RETRY_AFTER_S)
+    }
+
+    /// Its one frame.
+    pub(crate) fn frame(&self) -> Vec<u8> {
+        let body = ProblemBody { code: self.code, detail: self.detail.to_owned() };
+        let mut frame = Vec::new();
+        encode_frame(FrameKind::Problem, &body, &mut frame).expect("a problem is one sentence");
+        frame
+    }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = ProblemBody { code: self.code, detail: self.detail.to_owned() };
-        let mut frames = Vec::new();
-        encode_frame(FrameKind::Problem, &body, &mut frames).expect("a problem is one sentence");
-        let mut response = super::framed(frames);
+        let mut response = super::framed(self.frame());
         *response.status_mut() = self.status;
-        if self.code == Code::Busy {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(BUSY_RETRY_AFTER_S));
+        if let Some(seconds) = self.retry_after_s() {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -16,5 +16,6 @@ pub use courier::Courier;
 pub use device::Device;
 pub use endless::Endless;
 pub use flood::Flood;
+pub(crate) use shape::RULES;
 pub use shape::{day, decimal, noise, schema, text};
 pub use world::World;

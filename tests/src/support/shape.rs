@@ -32,7 +32,7 @@ const SCHEMA: &str = r#"{
 }"#;
 
 /// The rules file: what the server refuses although the schema allows it.
-pub(super) const RULES: &str = r#"{
+pub(crate) const RULES: &str = r#"{
     "version": 1,
     "rules": [
         { "name": "minutes-in-a-day", "collection": "activity", "message_key": "minutes.range",

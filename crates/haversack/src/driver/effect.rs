@@ -6,16 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use haversack_core::sync::{Failure, Input, LiveLoss, Outcome, Sent};
-use haversack_protocol::limits::{PAGE_BYTES_TARGET, TOKEN_WAIT_MAX_MS};
-use haversack_protocol::{
-    ChangeSetId, Code, DeviceId, DeviceRequest, PrincipalId, ProtocolRange, SyncRequest,
-};
-use haversack_store::{Leased, PageOutcome, Store, StoreError, Touched};
+use haversack_core::sync::{Failure, Input, LiveLoss};
+use haversack_protocol::limits::TOKEN_WAIT_MAX_MS;
+use haversack_protocol::{ChangeSetId, DeviceRequest, ProtocolRange};
+use haversack_store::{Identity, Store, Touched};
 
+use super::exchange::{self, Applying, Asking, Exchanged, Outgoing};
 use crate::client::run_blocking;
 use crate::clock::Clock;
-use crate::transport::{LiveSocket, Reply, Token, TokenProvider, TokenRefusal, Transport, TransportError};
+use crate::transport::{LiveSocket, Token, TokenProvider, TokenRefusal, Transport, TransportError};
 use crate::watch::Commits;
 
 /// What an effect came to.
@@ -36,8 +35,6 @@ struct LinkState {
     token: Option<Token>,
     needs_renewal: bool,
     echo_in_full: bool,
-    /// Position of the last receipt for erasures that arrived.
-    receipt_given: Option<u64>,
 }
 
 /// The store, the server and the token: what effects work with.
@@ -48,31 +45,6 @@ pub(crate) struct Link {
     tokens: Arc<dyn TokenProvider>,
     clock: Arc<dyn Clock>,
     state: Mutex<LinkState>,
-}
-
-/// What an exchange applied.
-struct Exchanged {
-    settled: usize,
-    /// Change sets sent or taken back.
-    asked: usize,
-    hinted: usize,
-    more_to_read: bool,
-    more_to_send: bool,
-    /// It promised more, but nothing of it could be read: asking again at once would bring the same.
-    is_stuck: bool,
-    unsettled: u64,
-}
-
-impl Exchanged {
-    /// It decided nothing of what was sent and brought nothing more: never ask again at once.
-    fn is_useless(&self) -> bool {
-        self.is_stuck || (self.asked > 0 && self.settled == 0 && !self.more_to_read)
-    }
-
-    /// It says of every change set sent what that waits for.
-    fn is_undecided(&self) -> bool {
-        !self.is_stuck && self.hinted >= self.asked
-    }
 }
 
 impl Link {
@@ -112,8 +84,7 @@ impl Link {
     /// Opens the live connection with the token at hand. Without one an exchange has to get it first.
     pub(crate) async fn open_live(&self) -> Result<LiveSocket, LiveLoss> {
         let token = self.with_state(|state| state.token.clone()).ok_or(LiveLoss::Token)?;
-        let identity = self.stored(Store::identity).await;
-        let device = identity.ok().and_then(|identity| identity.device);
+        let device = self.identity().await.ok().and_then(|identity| identity.device);
         let device = device.ok_or(LiveLoss::Broken { retry_after_ms: None })?;
         self.transport.open_live(&token, device).await
     }
@@ -131,50 +102,33 @@ impl Link {
 
     async fn try_register(&self) -> Result<(), TransportError> {
         let token = self.token().await?;
-        let identity = self.stored(Store::identity).await?;
+        let identity = self.identity().await?;
         let request = DeviceRequest { protocol: ProtocolRange::OURS, installation: identity.installation };
         let reply = self.transport.register(&token, &request).await?;
-        if reply.principal != token.principal {
-            return Err(TransportError::OtherPrincipal);
-        }
         let server = self.transport.server();
-        let bind = self.telling(move |store| store.bind(&server, &reply), |touched| touched);
-        let bound = self.stored_or(bind).await?;
-        bound.map(drop).map_err(|error| match error {
-            StoreError::OtherPrincipal => TransportError::OtherPrincipal,
-            _ => TransportError::NotStored,
-        })
+        self.stored(self.telling(move |store| {
+            let touched = exchange::bind(store, &server, &token.principal, &reply)?;
+            Ok((touched.clone(), touched))
+        }))
+        .await
+        .map(drop)
     }
 
     /// One round trip: lease and send, or take a change set back; read pages, apply each with its cursor.
     pub(crate) async fn exchange(&self, change_sets_max: usize, withdraw: Option<ChangeSetId>) -> Done {
         let mut pushed = Vec::new();
-        let exchanged = self.try_exchange(change_sets_max, withdraw, &mut pushed).await;
-        let sent = Sent::of(&pushed);
-        let failed = |failure| Input::Exchanged(Outcome::Failed { failure, sent });
-        match exchanged {
-            Ok(done) if done.is_useless() && done.is_undecided() => {
-                Done { input: failed(Failure::Undecided), error: None, unsettled: done.unsettled }
-            }
-            Ok(done) if done.is_useless() => {
-                self.note_failure(pushed, &TransportError::Incomplete).await;
-                let input = failed(Failure::Transient { retry_after_ms: None });
-                Done { input, error: Some(TransportError::Incomplete), unsettled: done.unsettled }
-            }
-            Ok(done) => {
-                let outcome = Outcome::Applied {
-                    settled: done.settled,
-                    more_to_read: done.more_to_read,
-                    more_to_send: done.more_to_send,
-                };
-                Done { input: Input::Exchanged(outcome), error: None, unsettled: done.unsettled }
-            }
-            Err(error) => {
-                self.note_failure(pushed, &error).await;
-                let input = failed(Failure::from(error.clone()));
-                Done { error: Some(error), ..Done::of(input) }
+        let mut exchanged = self.try_exchange(change_sets_max, withdraw, &mut pushed).await;
+        let unsettled = exchanged.as_ref().map_or(0, Exchanged::unsettled);
+        let (mut input, mut error) = exchange::told(exchanged, &pushed);
+        if let Some(failed) = error.clone() {
+            let noted = pushed.clone();
+            let noted = self.stored(move |store| exchange::note_failure(store, &noted, &failed)).await;
+            if let Err(not_noted) = noted {
+                exchanged = Err(not_noted);
+                (input, error) = exchange::told(exchanged, &pushed);
             }
         }
+        Done { input, error, unsettled }
     }
 
     async fn try_exchange(
@@ -184,141 +138,61 @@ impl Link {
         pushed: &mut Vec<ChangeSetId>,
     ) -> Result<Exchanged, TransportError> {
         let token = self.token().await?;
-        let identity = self.stored(Store::identity).await?;
-        // Checked before any payload leaves.
-        if identity.principal.as_ref() != Some(&token.principal) {
-            return Err(TransportError::OtherPrincipal);
-        }
-        let device = identity.device.ok_or(TransportError::Incomplete)?;
-        let lease = move |store: &Store| store.lease_batch(change_sets_max, withdraw);
-        let leased = self.stored(self.telling(lease, |leased| &leased.changed)).await?;
-        let request = self.request(device, token.principal.clone(), leased).await?;
-        let receipt = request.erased_position;
-        pushed.extend(request.push.iter().map(|change_set| change_set.id));
-        let reply = match self.transport.sync(&token, &request).await {
-            Err(TransportError::Refused { code: Code::CursorReset, retry_after }) => {
-                // The read position is void; the outbox and the documents stay.
-                self.stored(Store::reset_cursor).await?;
-                return Err(TransportError::Refused { code: Code::CursorReset, retry_after });
-            }
-            answer => answer?,
-        };
-        self.with_state(|state| state.receipt_given = state.receipt_given.max(receipt));
-        self.apply(reply, request.push.len() + request.withdraw.len()).await
-    }
-
-    async fn request(
-        &self,
-        device: DeviceId,
-        principal: PrincipalId,
-        leased: Leased,
-    ) -> Result<SyncRequest, TransportError> {
-        let cursor = self.stored(Store::cursor).await?;
-        Ok(SyncRequest {
-            protocol: ProtocolRange::OURS,
-            device,
-            principal,
-            push_ordinal: leased.push_ordinal,
-            now: self.clock.now(),
-            schema_version: self.store.schema().version,
-            cursor,
-            page_bytes_max: u32::try_from(PAGE_BYTES_TARGET).unwrap_or(u32::MAX),
-            echo_in_full: self.with_state(|state| state.echo_in_full),
-            push: leased.push,
-            withdraw: leased.withdraw,
-            erased_position: self.receipt().await,
-        })
-    }
-
-    /// What the server may be told of erasures. What cannot be swept now is swept and told with a later exchange.
-    async fn receipt(&self) -> Option<u64> {
-        self.stored(Store::sweep_erased).await.ok().flatten()
-    }
-
-    async fn apply(&self, reply: Reply, asked: usize) -> Result<Exchanged, TransportError> {
-        let Reply { hello, pages, hints, end } = reply;
-        self.stored(move |store| store.set_role(hello.role)).await?;
-        let before = self.stored(Store::cursor).await?;
-        let was_in_full = self.with_state(|state| state.echo_in_full);
-        let (mut settled, mut more_to_read, mut asks_in_full) = (0, end.more, false);
-        for page in pages {
-            let apply = self.telling(move |store| store.apply_page(&page), |applied| &applied.changed);
-            let applied = self.stored(apply).await?;
-            settled += applied.accepted + applied.rejected;
-            let needs_full = applied.outcome == PageOutcome::NeedsFullEcho;
-            self.with_state(|state| state.echo_in_full = needs_full);
-            if needs_full {
-                // Nothing of the page was stored; it is asked for again with every byte.
-                (more_to_read, asks_in_full) = (true, !was_in_full);
-                break;
+        let (principal, now) = (token.principal.clone(), self.clock.now());
+        let echo_in_full = self.with_state(|state| state.echo_in_full);
+        let lease = self.telling(move |store| {
+            let asking = Asking { principal: &principal, now, echo_in_full, change_sets_max, withdraw };
+            let mut outgoing = Outgoing::lease(store, asking)?;
+            let touched = std::mem::take(&mut outgoing.touched);
+            Ok((outgoing, touched))
+        });
+        let outgoing = self.stored(lease).await?;
+        *pushed = outgoing.pushed();
+        let reply = self.transport.sync(&token, &outgoing.request).await?;
+        let mut applying = Applying::new(reply, &outgoing.request);
+        loop {
+            let step = self.telling(move |store| {
+                let touched = applying.step(store)?;
+                Ok((applying, touched.unwrap_or_default()))
+            });
+            applying = self.stored(step).await?;
+            self.with_state(|state| state.echo_in_full = applying.echo_in_full());
+            if let Some(exchanged) = applying.done() {
+                return Ok(exchanged);
             }
         }
-        if !more_to_read {
-            self.stored(Store::note_end_of_log).await?;
-        }
-        let hinted = hints.hints.len();
-        self.stored(move |store| store.note_hints(&hints)).await?;
-        let has_moved = self.stored(Store::cursor).await? != before;
-        let is_stuck = more_to_read && !has_moved && !asks_in_full;
-        let owes_receipt = self.receipt().await > self.with_state(|state| state.receipt_given);
-        let more_to_read = more_to_read || owes_receipt;
-        let counts = self.stored(Store::counts).await?;
-        let unsettled = counts.pending + counts.sending;
-        Ok(Exchanged {
-            settled,
-            asked,
-            hinted,
-            more_to_read,
-            more_to_send: unsettled > 0,
-            is_stuck,
-            unsettled,
-        })
-    }
-
-    async fn note_failure(&self, sent: Vec<ChangeSetId>, error: &TransportError) {
-        // An expired token never counts as an attempt.
-        if sent.is_empty() || Failure::from(error.clone()) == Failure::Token {
-            return;
-        }
-        let word = error.word();
-        // The attempt counter is for display; failing to keep it loses nothing.
-        let _ = self.stored(move |store| store.note_failure(&sent, word, None)).await;
     }
 
     /// Work that tells watchers what it touched: from inside, so that they hear of it even when an exchange is dropped
     /// meanwhile.
-    fn telling<T, W>(
-        &self,
-        work: W,
-        touched: fn(&T) -> &Touched,
-    ) -> impl FnOnce(&Store) -> Result<T, StoreError> + use<T, W>
+    fn telling<T, W>(&self, work: W) -> impl FnOnce(&Store) -> Result<T, TransportError> + use<T, W>
     where
-        W: FnOnce(&Store) -> Result<T, StoreError>,
+        W: FnOnce(&Store) -> Result<(T, Touched), TransportError>,
     {
         let commits = self.commits.clone();
         move |store| {
-            let done = work(store)?;
-            commits.tell(touched(&done));
+            let (done, touched) = work(store)?;
+            commits.tell(&touched);
             Ok(done)
         }
     }
 
     async fn stored<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&Store) -> Result<T, TransportError> + Send + 'static,
     ) -> Result<T, TransportError> {
-        self.stored_or(work).await?.map_err(|error| {
-            tracing::warn!(%error, "an exchange could not be stored");
-            TransportError::NotStored
-        })
+        let store = self.store.clone();
+        run_blocking(move || work(&store)).await.map_err(|_| TransportError::NotStored)?
     }
 
-    async fn stored_or<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<Result<T, StoreError>, TransportError> {
-        let store = self.store.clone();
-        run_blocking(move || work(&store)).await.map_err(|_| TransportError::NotStored)
+    async fn identity(&self) -> Result<Identity, TransportError> {
+        self.stored(|store| {
+            store.identity().map_err(|error| {
+                tracing::warn!(%error, "who the store speaks for could not be read");
+                TransportError::NotStored
+            })
+        })
+        .await
     }
 }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use haversack_protocol::limits::{BODY_COMPRESSED_BYTES_MAX, RETRY_AFTER_MAX_MS};
 use haversack_protocol::{
-    Code, DeviceReply, DeviceRequest, EndBody, Frame, FrameKind, FrameRefusal, HelloBody, HintBody,
-    MEDIA_TYPE, PageBody, ProblemBody, SyncRequest, TenantId, decode_frames, encode_frame,
+    Code, DeviceReply, DeviceRequest, Frame, FrameKind, FrameRefusal, MEDIA_TYPE, SyncRequest, TenantId,
+    encode_frame,
 };
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, Response, Url};
 use rustls_platform_verifier::BuilderVerifierExt;
 
+use super::answer::{Reply, read_answer, read_registration};
 use super::auth::Token;
 
 /// Longest wait for a connection.
@@ -131,15 +132,6 @@ fn is_loopback(base: &Url) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// A whole sync reply.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) hello: HelloBody,
-    pub(crate) pages: Vec<PageBody>,
-    pub(crate) hints: HintBody,
-    pub(crate) end: EndBody,
-}
-
 /// A connection to one server.
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
@@ -183,14 +175,13 @@ impl Transport {
         request: &DeviceRequest,
     ) -> Result<DeviceReply, TransportError> {
         let frames = self.send("device", token, FrameKind::DeviceRequest, request).await?;
-        let reply = frames.iter().find(|frame| frame.kind == FrameKind::DeviceReply);
-        Ok(reply.ok_or(TransportError::Incomplete)?.read()?)
+        read_registration(&frames)
     }
 
     /// One sync round trip.
     pub(crate) async fn sync(&self, token: &Token, request: &SyncRequest) -> Result<Reply, TransportError> {
         let frames = self.send("sync", token, FrameKind::SyncRequest, request).await?;
-        read_reply(&frames)
+        Reply::read(&frames)
     }
 
     async fn send<T: minicbor::Encode<()>>(
@@ -211,18 +202,8 @@ impl Transport {
             .send()
             .await;
         let response = sent.map_err(|_| TransportError::Unreachable)?;
-        let (status, retry_after) = (response.status(), retry_after(&response));
-        let frames = match (decode_frames(&read_body(response).await?), gateway_code(status)) {
-            // A gateway in front of the server answers without frames; what it says of time and token still counts.
-            (Err(_), Some(code)) => return Err(TransportError::Refused { code, retry_after }),
-            (frames, _) => frames?,
-        };
-        if let Some(problem) = frames.iter().find(|frame| frame.kind == FrameKind::Problem) {
-            let problem: ProblemBody = problem.read()?;
-            return Err(TransportError::Refused { code: problem.code, retry_after });
-        }
-        // A reply of ours always says in its own frames whether it succeeded.
-        if status.is_success() { Ok(frames) } else { Err(TransportError::Incomplete) }
+        let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
+        read_answer(status, retry_after, &read_body(response).await?)
     }
 }
 
@@ -246,15 +227,6 @@ fn tls(is_needed: bool) -> Result<rustls::ClientConfig, TransportError> {
     Ok(builder.with_platform_verifier().map_err(|_| TransportError::Tls)?.with_no_client_auth())
 }
 
-/// What a status means that came without frames of ours.
-fn gateway_code(status: StatusCode) -> Option<Code> {
-    match status {
-        StatusCode::UNAUTHORIZED => Some(Code::TokenExpired),
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Some(Code::Busy),
-        _ => None,
-    }
-}
-
 /// Seconds only: the date form needs two clocks that agree.
 pub(super) fn retry_after(response: &Response) -> Option<Duration> {
     let seconds: u64 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
@@ -270,23 +242,6 @@ async fn read_body(mut response: Response) -> Result<Vec<u8>, TransportError> {
         body.extend_from_slice(&chunk);
     }
     Ok(body)
-}
-
-fn read_reply(frames: &[Frame]) -> Result<Reply, TransportError> {
-    let [first, middle @ .., last] = frames else { return Err(TransportError::Incomplete) };
-    if first.kind != FrameKind::Hello || last.kind != FrameKind::End {
-        return Err(TransportError::Incomplete);
-    }
-    let mut reply =
-        Reply { hello: first.read()?, pages: vec![], hints: HintBody::default(), end: last.read()? };
-    for frame in middle {
-        match frame.kind {
-            FrameKind::Page => reply.pages.push(frame.read()?),
-            FrameKind::Hints => reply.hints = frame.read()?,
-            _ => return Err(TransportError::Incomplete),
-        }
-    }
-    Ok(reply)
 }
 
 #[cfg(test)]
