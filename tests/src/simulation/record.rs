@@ -41,7 +41,7 @@ pub const SIGHTS: [&str; 33] = [
     "an override stood over a later value",
     "a reference was rewritten to a server id",
     "own changes were asked for in full",
-    "a page came once more",
+    "a read position was forgotten and everything came once more",
 ];
 
 /// The trace of one run and what was seen in it.

@@ -22,6 +22,9 @@ use crate::support::{RULES, schema};
 /// Names of the people, in the order of their phones.
 const NAMES: [&str; PHONES] = ["ola", "kari", "per", "siv"];
 const YEAR_MS: i64 = 365 * 24 * 3600 * 1000;
+/// Pauses a phone is left alone for, and how long each is: longer than most.
+const PAUSES: u32 = 16;
+const PAUSE_MS: i64 = 400_000;
 /// Where stores lie that nobody will ask for again.
 const MEMORY: &str = "/dev/shm";
 
@@ -82,8 +85,14 @@ impl Simulated {
                 phone.end(step.act == Act::Crash, network)?;
                 phone.open(network, chance)
             }
-            Act::ReadAnew => phone.store().reset_cursor().map_err(unreadable),
+            Act::ReadAnew => {
+                if phone.store().cursor().map_err(unreadable)?.is_some() {
+                    network.record.see("a read position was forgotten and everything came once more");
+                }
+                phone.store().reset_cursor().map_err(unreadable)
+            }
             Act::Time => self.pass(chance),
+            Act::Patience => self.wait(step.who, chance),
             Act::MoveClock => {
                 let years = i64::try_from(chance.below(40)).expect("small") - 20;
                 phone.ahead_ms = years * YEAR_MS + i64::try_from(chance.below(1_000_000)).expect("small");
@@ -115,6 +124,17 @@ impl Simulated {
         self.network.now.0 += i64::try_from(chance.below(60_000)).expect("small");
         for phone in &mut self.phones {
             phone.wake(&mut self.network, chance);
+        }
+        Ok(())
+    }
+
+    /// A phone is left alone for hours: it tries again whenever its pause is over.
+    fn wait(&mut self, who: usize, chance: &mut Chance) -> Result<(), Breach> {
+        for _ in 0..PAUSES {
+            self.network.now.0 += PAUSE_MS;
+            let (network, phone) = (&mut self.network, &mut self.phones[who]);
+            phone.wake(network, chance);
+            phone.work_through(network, chance)?;
         }
         Ok(())
     }
