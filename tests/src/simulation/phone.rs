@@ -243,9 +243,6 @@ impl Phone {
                 applying
                     .step(self.store())
                     .map_err(|error| Breach::of("what an honest server says can be stored", error))?;
-                if applying.echo_in_full() && !self.echo_in_full {
-                    network.record.see("own changes were asked for in full");
-                }
                 self.echo_in_full = applying.echo_in_full();
                 let Some(exchanged) = applying.done() else {
                     self.work = Work::Apply { applying, pushed };
