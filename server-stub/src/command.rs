@@ -13,7 +13,7 @@ use crate::erasure::named;
 use crate::http::now;
 use crate::{
     Erased, LiveSettings, ServerConfig, ServerError, compact, erase, erase_fields, erasures, issue_token,
-    prove_state, start,
+    prove_state, restrict, restrictions, start,
 };
 
 /// What the server can be told to do.
@@ -31,6 +31,10 @@ pub enum Command {
     Erasures(ErasuresArgs),
     /// Begin records anew whose history has grown long.
     Compact(CompactArgs),
+    /// Take no edit of a record any more, or lift that.
+    Restrict(RestrictArgs),
+    /// List the records of which no edit is taken.
+    Restrictions(RestrictionsArgs),
 }
 
 /// Arguments of `serve`.
@@ -192,6 +196,40 @@ pub struct CompactArgs {
     pub quiet_hours: u32,
 }
 
+/// Arguments of `restrict`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Works beside a running server. The record is read as before; edits of it are refused, on devices with their next
+exchange. Prints JSON.
+
+Example:
+  haversack-server restrict --database server.db --record P-000012
+  haversack-server restrict --database server.db --record P-000012 --lift")]
+pub struct RestrictArgs {
+    /// Database file.
+    #[arg(long, value_name = "FILE")]
+    pub database: PathBuf,
+    /// The record: its record id or its server id.
+    #[arg(long, value_name = "ID", value_parser = record_named)]
+    pub record: Reference,
+    /// Take edits of it again.
+    #[arg(long)]
+    pub lift: bool,
+}
+
+/// Arguments of `restrictions`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Prints one line of JSON per record.
+
+Example:
+  haversack-server restrictions --database server.db")]
+pub struct RestrictionsArgs {
+    /// Database file; only read.
+    #[arg(long, value_name = "FILE")]
+    pub database: PathBuf,
+}
+
 /// Does what the command says.
 ///
 /// # Errors
@@ -203,6 +241,8 @@ pub async fn run(command: Command) -> Result<(), ServerError> {
         Command::Prove(args) => prove(&args),
         Command::Erase(args) => say_json(&erased(&args)?),
         Command::Compact(args) => compacted(&args),
+        Command::Restrict(args) => say_json(&restrict(&args.database, &args.record, !args.lift)?),
+        Command::Restrictions(args) => restrictions(&args.database)?.iter().try_for_each(say_json),
         Command::Erasures(args) => erasures(&args.database)?.iter().try_for_each(say_json),
     }
 }

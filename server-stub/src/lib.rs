@@ -13,6 +13,7 @@ mod live;
 mod log;
 mod metrics;
 mod proof;
+mod restriction;
 mod running;
 mod store;
 
@@ -23,5 +24,6 @@ pub use http::{Bearer, issue_token};
 pub use in_process::{InProcess, InProcessConfig, Reply};
 pub use live::LiveSettings;
 pub use proof::{StateProof, prove_state};
+pub use restriction::{Restricted, RestrictionReport, restrict, restrictions};
 pub use running::{RunningServer, ServerConfig, start};
 pub use store::{DATABASE_FORMAT, StoreRefusal};

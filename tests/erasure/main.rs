@@ -1,5 +1,8 @@
 //! Stories of erasing over real stores and the real server: who holds what afterwards, and how the server learns of it.
 
+mod canaries;
+mod care;
+
 use haversack::{Changes, NoticeKind, Query, RecordId, UnixMillis, Value};
 use haversack_server::{compact, erase, erase_fields, erasures};
 use haversack_tests::{Device, World, schema, text};

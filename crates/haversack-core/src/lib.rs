@@ -9,6 +9,7 @@ mod conflict;
 mod erased;
 mod history;
 pub mod id_map;
+mod keeping;
 pub mod outbox;
 mod override_mark;
 mod reason;
@@ -22,6 +23,7 @@ pub use admission::{
 pub use canonical::{StateDigest, canonical_record, shows_temporary_id};
 pub use erased::erased_name;
 pub use history::{Origin, PastWrite, Standing, history};
+pub use keeping::is_past_keeping;
 pub use override_mark::Mark;
 pub use record::{
     Authored, Candidate, ChangeSet, Document, DocumentRefusal, EditRefusal, Intent, Key, Part, Planted,

@@ -107,6 +107,7 @@ codes! {
     DependencyRejected = "E_DEPENDENCY", Permanent, RollBack, "It needs a change set that was refused; the root cause is named.";
     Withdrawn = "E_WITHDRAWN", Permanent, RollBack, "The device took it back before it was decided.";
     Erased = "E_ERASED", Permanent, RollBack, "The record was erased; what is sent of it is kept nowhere.";
+    Restricted = "E_RESTRICTED", Permanent, RollBack, "The record is restricted: no edit of it is taken until that is lifted.";
     Blocked = "E_BLOCKED", Recoverable, Wait, "It stands behind a change set that is not accepted.";
     DependencyMissing = "E_HELD", Recoverable, SendDependency, "A dependency has not arrived yet.";
     Epoch = "E_EPOCH", Recoverable, ReadAnew, "The record has a newer epoch; the edit is expressed anew on it.";

@@ -30,7 +30,7 @@ pub use ids::{
 pub use live::{LIVE_DEVICE_HEADER, LIVE_PROTOCOL, LiveClose, PokeBody};
 pub use pull::{
     AcceptedRow, Assignment, DeviceRow, EndBody, EpochCause, EpochRow, ErasedRow, HelloBody, LogPart, LogRow,
-    PageBody, PartChange, RejectedRow, RowOrigin, ServerChange,
+    PageBody, PartChange, RejectedRow, RestrictedRow, RowOrigin, ServerChange,
 };
 pub use push::{
     DeviceReply, DeviceRequest, Hint, HintBody, ProblemBody, PushedChangeSet, PushedPart, SyncRequest,

@@ -82,6 +82,10 @@ pub const RECOVERY_ITERATIONS_MAX: u32 = 10_000_000;
 pub const PASSPHRASE_BYTES_MIN: usize = 12;
 /// Most bytes of a recovery slot's passphrase.
 pub const PASSPHRASE_BYTES_MAX: usize = 1024;
+/// Records a device lets go in one transaction.
+pub const LET_GO_RECORDS_MAX: usize = 256;
+/// Pause between two looks for records to let go, in milliseconds: each may end in writing the whole file anew.
+pub const LET_GO_PAUSE_MS: i64 = 24 * 60 * 60 * 1000;
 /// Records one list call may return.
 pub const LIST_LIMIT_MAX: u32 = 10_000;
 /// First pause after a failed request, in milliseconds; doubled each time, drawn with full jitter.

@@ -197,6 +197,21 @@ pub enum EpochCause {
     Compacted,
 }
 
+/// A record of which no edit is taken from here on, or is again.
+#[derive(Clone, Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct RestrictedRow {
+    /// Log position.
+    #[n(0)]
+    pub position: u64,
+    /// The record.
+    #[n(1)]
+    pub record: RecordId,
+    /// Restricted from here on; false: lifted.
+    #[n(2)]
+    pub is_restricted: bool,
+}
+
 /// One row of a tenant's log, as far as a device may see it.
 #[derive(Clone, Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
 #[non_exhaustive]
@@ -216,6 +231,9 @@ pub enum LogRow {
     /// A record began a new epoch.
     #[n(4)]
     Epoch(#[n(0)] EpochRow),
+    /// Edits of a record are refused from here on, or taken again.
+    #[n(5)]
+    Restricted(#[n(0)] RestrictedRow),
 }
 
 impl LogRow {
@@ -227,6 +245,7 @@ impl LogRow {
             Self::Device(row) => row.position,
             Self::Erased(row) => row.position,
             Self::Epoch(row) => row.position,
+            Self::Restricted(row) => row.position,
         }
     }
 }

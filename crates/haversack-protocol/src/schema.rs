@@ -142,6 +142,9 @@ pub struct CollectionSchema {
     /// Change sets that create a record here overtake those of lower priority in the outbox.
     #[serde(default)]
     pub send_priority: u8,
+    /// Days after their last edit that devices keep settled records; the server keeps them on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_days: Option<u32>,
     /// Roles that may write; empty means everyone.
     #[serde(default)]
     pub write: Vec<Role>,
@@ -246,6 +249,10 @@ impl Schema {
         for (name, collection) in &self.collections {
             if !is_name(name) {
                 return Err(SchemaRefusal::Name(name.clone()));
+            }
+            if collection.keep_days == Some(0) {
+                let (collection, field) = (name.clone(), "keep_days".to_owned());
+                return Err(SchemaRefusal::Field { collection, field, reason: "a day is the least" });
             }
             if collection.fields.len() > FIELDS_MAX {
                 return Err(SchemaRefusal::TooMany);
@@ -370,6 +377,20 @@ mod tests {
         ] {
             assert!(with_field(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_collection_is_kept_for_ever_or_for_a_day_at_least() {
+        let keeping = |days: &str| {
+            Schema::from_json(&format!(
+                r#"{{"version":1,"collections":{{"visit":{{{days}"fields":{{}}}}}}}}"#
+            ))
+        };
+        let days = |schema: Schema| schema.collections["visit"].keep_days;
+        assert_eq!(keeping("").map(days).expect("for ever"), None);
+        assert_eq!(keeping(r#""keep_days":1,"#).map(days).expect("a day"), Some(1));
+        let refused = keeping(r#""keep_days":0,"#).expect_err("no day");
+        assert_eq!(refused.to_string(), "visit.keep_days: a day is the least");
     }
 
     #[test]

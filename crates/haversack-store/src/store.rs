@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use haversack_core::{ChangeSet, Reference, StateDigest};
-use haversack_protocol::limits::OUTBOX_ENTRIES_MAX;
+use haversack_protocol::limits::{LET_GO_PAUSE_MS, LET_GO_RECORDS_MAX, OUTBOX_ENTRIES_MAX};
 use haversack_protocol::{
     ChangeSetId, Cursor, DeviceReply, HintBody, PageBody, RecordId, Role, Schema, ServerId, StoreId,
     UnixMillis,
@@ -16,7 +16,7 @@ use crate::connection::Connections;
 use crate::open::open_store;
 use crate::query::{self, Counts, FieldConflict, HistoryEntry, OutboxEntry, Query, StoredRecord};
 use crate::table::notice::{self, Notice};
-use crate::table::{document, erased, id_map, meta, outbox, quarantine, tail};
+use crate::table::{document, erased, id_map, keeping, meta, outbox, quarantine, restricted, tail};
 use crate::unit_of_work::{self, AppliedPage, Identity, Leased, Touched};
 use crate::{KeyProvider, StoreError};
 
@@ -224,7 +224,7 @@ impl Store {
     }
 
     /// Says up to which position of the log nothing is left here of what was erased: the receipt a server waits for; `None`
-    /// when nothing ever was. Where pages of the file may still hold it, they are written anew first.
+    /// when nothing ever was. Where pages of the file may still hold it, or what was let go, they are written anew first.
     ///
     /// # Errors
     /// [`StoreError::Busy`] while somebody reads, among others; the same call later finishes it.
@@ -251,12 +251,53 @@ impl Store {
         Ok(position)
     }
 
+    /// Lets settled records go that were kept for as long as their collection's `keep_days` says, by the server's clock; at
+    /// most once a day. What an entry of the outbox concerns stays, and the server keeps everything. Their bytes are gone with
+    /// the next [`Store::sweep_erased`].
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was let go before stays so, and the next day's call goes on.
+    pub fn let_go_aged(&self, now: UnixMillis) -> Result<Touched, StoreError> {
+        let mut touched = Touched::default();
+        if self.schema.collections.values().all(|collection| collection.keep_days.is_none()) {
+            return Ok(touched);
+        }
+        let last: Option<UnixMillis> =
+            self.connections.read(|connection| meta::read(connection, meta::LET_GO))?;
+        // A clock that was set back does not put it off for longer than that.
+        if last.is_some_and(|last| (0..LET_GO_PAUSE_MS).contains(&now.0.saturating_sub(last.0))) {
+            return Ok(touched);
+        }
+        let aged = self.connections.write_even_when_full(|tx| unit_of_work::aged(tx, &self.schema, now))?;
+        for records in aged.chunks(LET_GO_RECORDS_MAX) {
+            let let_go = |tx: &_| unit_of_work::let_go(tx, &self.schema, now, records);
+            touched.extend(self.connections.write_even_when_full(let_go)?);
+        }
+        Ok(touched)
+    }
+
+    /// Number of records that were let go.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn records_let_go(&self) -> Result<u64, StoreError> {
+        self.connections.read(keeping::number_let_go)
+    }
+
     /// Says whether a record was erased: nothing is left of it, and nothing of it can come back.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn is_erased(&self, record: RecordId) -> Result<bool, StoreError> {
         self.connections.read(|connection| erased::contains(connection, record))
+    }
+
+    /// Says whether a record is restricted: no edit of it is taken until that is lifted.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn is_restricted(&self, record: RecordId) -> Result<bool, StoreError> {
+        self.connections.read(|connection| restricted::contains(connection, record))
     }
 
     /// Reads a record.

@@ -113,6 +113,14 @@ impl Haversack {
         self.with_store(move |store| store.is_erased(record)).await
     }
 
+    /// Says whether a record is restricted: no edit of it is taken until that is lifted.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn is_restricted(&self, record: RecordId) -> Result<bool, Error> {
+        self.with_store(move |store| store.is_restricted(record)).await
+    }
+
     /// Reads a record by either of its names.
     ///
     /// # Errors

@@ -144,6 +144,7 @@ impl<'a> Deciding<'a, '_> {
         }
         self.check_limits()?;
         self.check_erased()?;
+        self.check_restricted()?;
         self.check_after()?;
         let mut touched = Vec::new();
         for part in &self.set.parts {
@@ -206,6 +207,16 @@ impl<'a> Deciding<'a, '_> {
             Some(_) if erased.len() == self.set.parts.len() => Err(Code::Erased.into()),
             Some(record) => Err(Stop::Hint(self.hint(Code::Epoch, Some(*record)))),
         }
+    }
+
+    /// Refuses edits of restricted records before any of them is read.
+    fn check_restricted(&self) -> Result<(), Stop> {
+        for part in &self.set.parts {
+            if self.transaction.restricted_at(part.record)?.is_some() {
+                return Err(Code::Restricted.into());
+            }
+        }
+        Ok(())
     }
 
     /// What an accepted set is declared after stands; a refused one takes this one along; anything else may yet come.

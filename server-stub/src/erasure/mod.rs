@@ -115,7 +115,8 @@ pub fn erase_fields(
     Ok(Erased { position, is_swept: sweep(&connection)? })
 }
 
-fn find(transaction: &PushTransaction<'_>, record: &Reference) -> Result<RecordId, ServerError> {
+/// The record of either name.
+pub(crate) fn find(transaction: &PushTransaction<'_>, record: &Reference) -> Result<RecordId, ServerError> {
     let id = match record {
         Reference::Record(record) => Some(*record),
         Reference::Server(server_id) => transaction.holder(server_id)?,

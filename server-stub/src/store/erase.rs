@@ -75,7 +75,11 @@ impl PushTransaction<'_> {
     pub(crate) fn erase_record(&mut self, id: ErasureId, name: ErasedName) -> Result<u64, StoreRefusal> {
         if let ErasureState::Kept(record) = self.behind(name)? {
             self.empty_log_of(record)?;
-            for sql in ["DELETE FROM record WHERE id = ?1", "DELETE FROM archive WHERE record = ?1"] {
+            for sql in [
+                "DELETE FROM record WHERE id = ?1",
+                "DELETE FROM archive WHERE record = ?1",
+                "DELETE FROM restriction WHERE record = ?1",
+            ] {
                 self.transaction.execute(sql, [record.as_bytes()])?;
             }
         }

@@ -7,6 +7,7 @@ mod erase;
 mod prepare;
 mod probe;
 mod read;
+mod restrict;
 mod sqlite;
 mod write;
 
@@ -15,6 +16,7 @@ pub(crate) use erase::{ErasureState, StoredErasure, erasures, known_erasures, ou
 pub(crate) use prepare::prepare;
 pub(crate) use probe::{Probe, probe};
 pub(crate) use read::{Reader, Readers, StoredRow};
+pub(crate) use restrict::{StoredRestriction, restrictions};
 pub use sqlite::{DATABASE_FORMAT, StoreRefusal};
 pub(crate) use sqlite::{Identity, open, open_existing, open_read_only};
 pub(crate) use write::{Committed, PushTransaction, StoredRecord, StoredVerdict, Verdict};

@@ -15,8 +15,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 /// How long a connection waits for another's lock.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Migrations in order; `user_version` counts those applied. A released one is frozen.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_create_log.sql"), include_str!("migrations/0002_erase.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_create_log.sql"),
+    include_str!("migrations/0002_erase.sql"),
+    include_str!("migrations/0003_restrict.sql"),
+];
 /// Format of the database this server writes, and the newest it reads.
 pub const DATABASE_FORMAT: i64 = MIGRATIONS.len() as i64;
 const FIRST_LOG_EPOCH: u32 = 1;

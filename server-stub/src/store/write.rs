@@ -125,6 +125,7 @@ impl<'c> PushTransaction<'c> {
             LogRow::Device(_) => (2, None),
             LogRow::Erased(_) => (3, None),
             LogRow::Epoch(_) => (4, None),
+            LogRow::Restricted(_) => (5, None),
             _ => return Err(StoreRefusal::Damaged("log row")),
         };
         let body = minicbor::to_vec(row).expect("writing to a vector cannot fail");

@@ -10,6 +10,7 @@ mod hostile;
 mod live;
 mod references;
 mod remembering;
+mod restricting;
 mod support;
 mod transport;
 mod verdicts;

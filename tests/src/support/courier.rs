@@ -8,6 +8,7 @@ use haversack_protocol::{
     DeviceReply, DeviceRequest, FrameKind, MEDIA_TYPE, ProtocolRange, SyncRequest, UnixMillis,
     decode_only_frame, encode_frame,
 };
+use haversack_store::PageOutcome;
 
 use haversack_testing::Answer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -95,7 +96,9 @@ impl Courier {
         let answer = self.send(&self.lease(store, change_sets_max, withdraw)).await;
         store.set_role(answer.hello.role).expect("stored");
         for page in &answer.pages {
-            store.apply_page(page).expect("applied");
+            if store.apply_page(page).expect("applied").outcome == PageOutcome::ReadAnew {
+                return true;
+            }
         }
         if let Some(hints) = &answer.hints {
             store.note_hints(hints).expect("noted");

@@ -69,12 +69,13 @@ struct Counts {
     without_schema: u64,
     fields_without_schema: u64,
     quarantined: u64,
+    let_go: u64,
 }
 
 impl Counts {
     fn is_complete(self) -> bool {
         let of_records = self.without_schema + self.fields_without_schema;
-        self.sensitive_hidden + of_records + self.quarantined == 0
+        self.sensitive_hidden + of_records + self.quarantined + self.let_go == 0
     }
 }
 
@@ -113,11 +114,13 @@ pub(crate) async fn run(session: &Session, arguments: ExportArguments) -> Result
 /// Counts what this library cannot read and no export holds. Whether a record of a collection the schema does not have
 /// refers to a subject cannot be told, so it counts.
 async fn unread(session: &Session, whose: Option<&BTreeSet<RecordId>>) -> Result<Counts, Failure> {
-    let read = |store: &haversack::Store| Ok((store.records_without_row()?, store.quarantined()?));
-    let (without_schema, quarantined) = session.store.with_store(read).await?;
+    let read = |store: &haversack::Store| {
+        Ok((store.records_without_row()?, store.quarantined()?, store.records_let_go()?))
+    };
+    let (without_schema, quarantined, let_go) = session.store.with_store(read).await?;
     let concerns = |record: &RecordId| whose.is_none_or(|whose| whose.contains(record));
     let quarantined = quarantined.iter().filter(|(record, _)| concerns(record)).map(|(_, count)| count).sum();
-    Ok(Counts { without_schema, quarantined, ..Counts::default() })
+    Ok(Counts { without_schema, quarantined, let_go, ..Counts::default() })
 }
 
 impl Export<'_> {
@@ -227,6 +230,7 @@ fn counts_json(counts: Counts) -> Json {
         "records_without_schema": counts.without_schema,
         "fields_without_schema": counts.fields_without_schema,
         "changes_quarantined": counts.quarantined,
+        "records_let_go": counts.let_go,
         "is_complete": counts.is_complete(),
     })
 }
@@ -258,6 +262,10 @@ fn tell(session: &Session, arguments: &ExportArguments, counts: Counts) -> Resul
     if counts.fields_without_schema > 0 {
         let count = counts.fields_without_schema;
         missing.push(format!("{count} fields of records are none this schema has; update the schema"));
+    }
+    if counts.let_go > 0 {
+        let count = counts.let_go;
+        missing.push(format!("{count} records are kept by the server alone: their keep_days are over"));
     }
     if counts.quarantined > 0 {
         missing

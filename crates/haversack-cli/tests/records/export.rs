@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
+use haversack::{HostKey, Schema, Store, StoreKey, UnixMillis};
 use serde_json::Value as Json;
 
 use super::place::{Place, lines, text};
@@ -71,6 +73,39 @@ fn an_export_names_fields_the_schema_does_not_have_and_is_not_complete() {
     let end = told.last().expect("a line");
     assert_eq!((&end["fields_without_schema"], &end["is_complete"]), (&2.into(), &false.into()));
     assert!(text(&output.stderr).contains("2 fields of records"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn an_export_counts_the_records_that_were_let_go_and_is_not_complete() {
+    let place = Place::new();
+    let schema = fs::read_to_string(place.path("schema.json")).expect("there");
+    let schema = schema.replace(
+        "\"contact\": { \"server_id_prefix\"",
+        "\"contact\": { \"keep_days\": 30, \"server_id_prefix\"",
+    );
+    place.write("schema.json", &schema);
+    let serving = place.serve();
+    place.create("kari", &["contact", "name=Kari"]);
+    place.create("kari", &["visit", "day=2026-09-14"]);
+    place.sync(&serving, &["kari"]);
+    place.create("kari", &["contact", "name=Ola"]);
+    let key = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef].repeat(4);
+    let key = HostKey::new(StoreKey::from_bytes(key.try_into().expect("32 bytes")));
+    let schema = Arc::new(Schema::from_json(&schema).expect("sound"));
+    let store = Store::open(&place.path("kari"), schema, &key).expect("opened");
+    store.let_go_aged(UnixMillis(i64::MAX)).expect("let go");
+    store.close().expect("closed");
+
+    let output = place.run("kari", &["export"]);
+    let told = lines(&text(&output.stdout));
+    assert_eq!(of_kind(&told, "record").len(), 2, "the visit, and the contact that waits");
+    let end = told.last().expect("a line");
+    assert_eq!((&end["records_let_go"], &end["is_complete"]), (&1.into(), &false.into()));
+    assert!(
+        text(&output.stderr).contains("1 records are kept by the server alone"),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[test]

@@ -175,6 +175,9 @@ pub enum EditRefusal {
     /// The record was erased; nothing of it can come back.
     #[error("record {0} was erased")]
     Erased(RecordId),
+    /// The record is restricted: no edit of it is taken until that is lifted.
+    #[error("record {0} is restricted")]
+    Restricted(RecordId),
     /// A reference to a record that is neither here nor created by the same change set.
     #[error("{collection}.{field} refers to a record that is not on this device")]
     UnknownReference {

@@ -15,6 +15,7 @@ pub(crate) struct Migrations<'m>(pub(crate) &'m [&'m str]);
 pub(crate) const MIGRATIONS: Migrations<'static> = Migrations(&[
     include_str!("../../migrations/0001_create_store.sql"),
     include_str!("../../migrations/0002_erase.sql"),
+    include_str!("../../migrations/0003_restrict.sql"),
 ]);
 
 /// Format of the store's database that this library writes, and the newest it reads.

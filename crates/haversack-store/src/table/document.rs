@@ -56,6 +56,11 @@ pub(crate) fn heads(
     })
 }
 
+/// Collections of which there are documents, known or not to the schema of today.
+pub(crate) fn collections(connection: &Connection) -> Result<Vec<String>, StoreError> {
+    all(connection, "SELECT DISTINCT collection FROM document ORDER BY collection", [], |row| row.get(0))
+}
+
 /// Number of records that have a document and no row: of a collection the schema does not have.
 pub(crate) fn without_row(connection: &Connection) -> Result<u64, StoreError> {
     let sql = "SELECT count(*) FROM document

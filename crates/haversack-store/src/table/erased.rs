@@ -27,6 +27,7 @@ pub(crate) fn is_empty(connection: &Connection) -> Result<bool, StoreError> {
 /// Every record of which anything is kept, ascending.
 pub(crate) fn kept(connection: &Connection) -> Result<Vec<RecordId>, StoreError> {
     let sql = "SELECT id FROM record UNION SELECT record FROM document UNION SELECT record FROM lane
-               UNION SELECT record FROM outbox_record UNION SELECT record FROM quarantine ORDER BY 1";
+               UNION SELECT record FROM outbox_record UNION SELECT record FROM quarantine
+               UNION SELECT record FROM restricted UNION SELECT record FROM keeping ORDER BY 1";
     all(connection, sql, [], |row| super::record_at(row, 0))
 }

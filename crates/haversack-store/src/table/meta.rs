@@ -23,8 +23,10 @@ pub(crate) const CURSOR: &str = "cursor";
 pub(crate) const HEALING: &str = "healing";
 /// Log position of the last erasure that was applied.
 pub(crate) const ERASED: &str = "erased";
-/// Set while pages of the file may still hold bytes of what was erased.
+/// Set while pages of the file may still hold bytes of what was erased or let go.
 pub(crate) const UNSWEPT: &str = "unswept";
+/// When records were let go last, by the server's clock, in milliseconds.
+pub(crate) const LET_GO: &str = "let_go";
 /// Fingerprint of the schema the rows were made under.
 pub(crate) const SCHEMA: &str = "schema";
 

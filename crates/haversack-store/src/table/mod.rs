@@ -5,12 +5,14 @@ pub(crate) mod document;
 pub(crate) mod envelope;
 pub(crate) mod erased;
 pub(crate) mod id_map;
+pub(crate) mod keeping;
 pub(crate) mod lane;
 pub(crate) mod meta;
 pub(crate) mod notice;
 pub(crate) mod outbox;
 pub(crate) mod quarantine;
 pub(crate) mod record;
+pub(crate) mod restricted;
 pub(crate) mod survey;
 pub(crate) mod tail;
 

@@ -243,6 +243,13 @@ pub(crate) fn declared_after(connection: &Connection, id: ChangeSetId) -> Result
     all(connection, &sql, [id.as_bytes()], read_encoded)?.into_iter().map(Encoded::decode).collect()
 }
 
+/// Says whether any entry touches a record or refers to it, whatever its state. Those of the tail are to be filed before.
+pub(crate) fn concerns(connection: &Connection, record: RecordId) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM outbox_record WHERE record = ?1)
+               OR EXISTS (SELECT 1 FROM outbox_reference WHERE target = ?1)";
+    Ok(one(connection, sql, [record.as_bytes()], |row| row.get(0))?.unwrap_or(false))
+}
+
 /// Removes an entry and everything about it.
 pub(crate) fn remove(connection: &Connection, order: i64) -> Result<(), StoreError> {
     for sql in [

@@ -75,6 +75,9 @@ fn accept_part(
             if work.contains(part.record, hash)? {
                 return Ok(Some(*hash));
             }
+            if work.passes_over(part.record, Some(row.origin.position))? {
+                return Ok(None);
+            }
             let bytes = outbox::frozen_by_hash(work.connection, *hash)?;
             (Some(*hash), bytes.ok_or(Stop::NeedsFullEcho)?)
         }
@@ -82,6 +85,7 @@ fn accept_part(
     let place = (part.record, part.collection.as_deref(), part.epoch);
     let added = work.add(place, Some(row.origin.device), row.origin.position, &change)?;
     if let Some(hash) = added {
+        work.note_edit(part.record, &row.origin)?;
         envelope::insert(work.connection, hash, &row.origin)?;
         if work.device == Some(row.origin.device) {
             lane::accept(work.connection, part.record, hash)?;

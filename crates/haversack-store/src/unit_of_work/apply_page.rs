@@ -5,7 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use haversack_core::{Document, DocumentRefusal, admit_from_server};
-use haversack_protocol::{ChangeHash, Code, DeviceId, LogRow, PageBody, RecordId, RejectedRow, Schema};
+use haversack_protocol::{
+    ChangeHash, Code, DeviceId, LogRow, PageBody, RecordId, RejectedRow, RestrictedRow, RowOrigin, Schema,
+    UnixMillis,
+};
 use rusqlite::Connection;
 
 use super::accept::accept;
@@ -17,7 +20,7 @@ use super::touched::Touched;
 use crate::StoreError;
 use crate::table::document::StoredDocument;
 use crate::table::notice::{Notice, NoticeKind};
-use crate::table::{document, envelope, erased, meta, notice, outbox, quarantine, tail};
+use crate::table::{document, envelope, erased, keeping, meta, notice, outbox, quarantine, restricted, tail};
 
 /// What became of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +30,9 @@ pub enum PageOutcome {
     /// The server named an own change by its hash, but its bytes are not here: nothing was applied; ask again with
     /// `echo_in_full`.
     NeedsFullEcho,
+    /// Applied, but a record that was let go was edited: the cursor is forgotten, for what came before that edit is needed again.
+    /// Pages behind this one are not to be applied.
+    ReadAnew,
 }
 
 /// What a page did.
@@ -67,13 +73,13 @@ pub(crate) fn apply_page(
     let device = meta::read(connection, meta::DEVICE)?;
     let mut work = PageWork::new(connection, schema, device);
     match work.apply(page) {
-        Ok(()) => {
+        Ok(outcome) => {
             connection.execute_batch("RELEASE page")?;
             Ok(AppliedPage {
                 changed: work.changed,
                 accepted: work.accepted,
                 rejected: work.rejected,
-                outcome: PageOutcome::Applied,
+                outcome,
             })
         }
         Err(Stop::NeedsFullEcho) => {
@@ -121,6 +127,8 @@ pub(super) struct PageWork<'a> {
     pub(super) touched: BTreeSet<RecordId>,
     /// Records that have a server id from now on.
     pub(super) assigned: BTreeSet<RecordId>,
+    /// Records that were let go and are wanted back.
+    wanted: BTreeSet<RecordId>,
     changed: Touched,
     pub(super) accepted: usize,
     rejected: usize,
@@ -135,13 +143,14 @@ impl<'a> PageWork<'a> {
             documents: BTreeMap::new(),
             touched: BTreeSet::new(),
             assigned: BTreeSet::new(),
+            wanted: BTreeSet::new(),
             changed: Touched::default(),
             accepted: 0,
             rejected: 0,
         }
     }
 
-    fn apply(&mut self, page: &PageBody) -> Result<(), Stop> {
+    fn apply(&mut self, page: &PageBody) -> Result<PageOutcome, Stop> {
         for row in &page.rows {
             match row {
                 LogRow::Accepted(row) => accept(self, row)?,
@@ -149,6 +158,7 @@ impl<'a> PageWork<'a> {
                 LogRow::Device(row) => envelope::insert_device(self.connection, row.device, &row.principal)?,
                 LogRow::Erased(row) => erase(self, row)?,
                 LogRow::Epoch(row) => begin_epoch(self, row)?,
+                LogRow::Restricted(row) => self.restrict(row)?,
                 _ => {}
             }
         }
@@ -157,7 +167,13 @@ impl<'a> PageWork<'a> {
             self.save(record)?;
         }
         self.refresh()?;
-        Ok(meta::write(self.connection, meta::CURSOR, &page.cursor_after)?)
+        if self.wanted.is_empty() {
+            meta::write(self.connection, meta::CURSOR, &page.cursor_after)?;
+            Ok(PageOutcome::Applied)
+        } else {
+            meta::remove(self.connection, meta::CURSOR)?;
+            Ok(PageOutcome::ReadAnew)
+        }
     }
 
     /// Makes the rows of what was touched anew.
@@ -190,6 +206,17 @@ impl<'a> PageWork<'a> {
                 tell(self.connection, part.record, fallen.rejected.max(1) as u64, row.origin.position)?;
             }
         }
+        Ok(())
+    }
+
+    /// Edits of the record that wait stay as they are: the server decides on them.
+    fn restrict(&mut self, row: &RestrictedRow) -> Result<(), StoreError> {
+        if row.is_restricted && !self.is_erased(row.record)? {
+            restricted::insert(self.connection, row.record, row.position)?;
+        } else {
+            restricted::remove(self.connection, row.record)?;
+        }
+        self.touched.insert(row.record);
         Ok(())
     }
 
@@ -254,7 +281,7 @@ impl<'a> PageWork<'a> {
         position: u64,
         change: &[u8],
     ) -> Result<Option<ChangeHash>, StoreError> {
-        if self.held(record)?.is_none() && self.is_erased(record)? {
+        if self.passes_over(record, sender.map(|_| position))? {
             return Ok(None);
         }
         // What an ended epoch held stands in the root of the next.
@@ -286,6 +313,39 @@ impl<'a> PageWork<'a> {
             self.touched.insert(record);
         }
         Ok(new)
+    }
+
+    /// Says whether what the log tells of a record is none of this device's concern: it was erased, or let go. An edit at a
+    /// position behind all that was known of a record that was let go brings it back, with the log read anew.
+    pub(super) fn passes_over(
+        &mut self,
+        record: RecordId,
+        edited_at: Option<u64>,
+    ) -> Result<bool, StoreError> {
+        if self.held(record)?.is_some() {
+            return Ok(false);
+        }
+        if self.wanted.contains(&record) || self.is_erased(record)? {
+            return Ok(true);
+        }
+        let Some(known) = keeping::let_go_at(self.connection, record)? else { return Ok(false) };
+        if edited_at.is_some_and(|position| position > known) {
+            keeping::let_go(self.connection, record, false)?;
+            self.wanted.insert(record);
+        }
+        Ok(true)
+    }
+
+    /// Notes when a record was edited last, where its collection is kept for so many days.
+    pub(super) fn note_edit(&mut self, record: RecordId, origin: &RowOrigin) -> Result<(), StoreError> {
+        let schema = self.schema;
+        let Some(held) = self.held(record)? else { return Ok(()) };
+        let collection = schema.collection(&held.stored.collection);
+        if collection.is_none_or(|collection| collection.keep_days.is_none()) {
+            return Ok(());
+        }
+        let at = UnixMillis(origin.at.0.saturating_add(origin.skew_ms));
+        keeping::note(self.connection, record, at, origin.position)
     }
 
     pub(super) fn is_erased(&self, record: RecordId) -> Result<bool, StoreError> {

@@ -29,7 +29,7 @@ pub(super) fn begin_epoch(work: &mut PageWork<'_>, row: &EpochRow) -> Result<(),
         EpochCause::Compacted => BTreeSet::new(),
     };
     let is_news = work.epoch_of(row.record)?.is_none_or(|epoch| epoch < row.epoch);
-    if row.root.is_empty() || !is_news || work.is_erased(row.record)? {
+    if row.root.is_empty() || !is_news || work.passes_over(row.record, None)? {
         return Ok(());
     }
     let planted = Root::from_bytes(&row.root).and_then(|root| {

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use super::apply_page::PageWork;
 use crate::StoreError;
 use crate::table::notice::{self, Notice, NoticeKind};
-use crate::table::{document, envelope, erased, lane, meta, outbox, quarantine};
+use crate::table::{document, envelope, erased, keeping, lane, meta, outbox, quarantine, restricted};
 
 /// Applies an erasure. One of a record that was never here is remembered all the same.
 pub(super) fn erase(work: &mut PageWork<'_>, row: &ErasedRow) -> Result<(), StoreError> {
@@ -35,6 +35,8 @@ fn erase_record(work: &mut PageWork<'_>, record: RecordId, position: u64) -> Res
     document::remove(connection, record)?;
     lane::remove(connection, record)?;
     quarantine::remove(connection, record)?;
+    restricted::remove(connection, record)?;
+    keeping::remove(connection, record)?;
     notice::remove_of(connection, record)?;
     let entries = outbox::all_of(connection, record)?;
     for entry in &entries {

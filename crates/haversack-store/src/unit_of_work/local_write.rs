@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::touched::Touched;
 use crate::StoreError;
 use crate::table::record::FoundRow;
-use crate::table::{document, erased, id_map, meta, outbox, record, tail};
+use crate::table::{document, erased, id_map, meta, outbox, record, restricted, tail};
 
 /// Stores an edit and shows it. Refused edits leave nothing behind.
 pub(crate) fn local_write(
@@ -26,6 +26,7 @@ pub(crate) fn local_write(
     check_references(connection, schema, &change_set)?;
     id_map::resolving(connection, |resolve| rewrite_change_set(&mut change_set, resolve))?;
     refuse_erased(connection, &change_set)?;
+    refuse_restricted(connection, &change_set)?;
     for part in &change_set.parts {
         show(connection, schema, part, change_set.schema_version)?;
     }
@@ -43,6 +44,16 @@ fn refuse_erased(connection: &Connection, change_set: &ChangeSet) -> Result<(), 
     for part in &change_set.parts {
         if erased::contains(connection, part.record)? {
             return Err(EditRefusal::Erased(part.record).into());
+        }
+    }
+    Ok(())
+}
+
+/// What the server is known to refuse is not taken here, either.
+fn refuse_restricted(connection: &Connection, change_set: &ChangeSet) -> Result<(), StoreError> {
+    for part in &change_set.parts {
+        if restricted::contains(connection, part.record)? {
+            return Err(EditRefusal::Restricted(part.record).into());
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use rusqlite::Connection;
 
+use super::let_go::forget_edits_of_what_is_kept;
 use super::materialise::refresh_stored;
 use crate::StoreError;
 use crate::query::index;
@@ -25,6 +26,7 @@ pub(crate) fn prepare(connection: &Connection, schema: &Schema) -> Result<(), St
         return Ok(());
     }
     tail::file(connection)?;
+    forget_edits_of_what_is_kept(connection, schema)?;
     index::make(connection, schema)?;
     let mut records: BTreeSet<_> = record::records(connection)?.into_iter().collect();
     records.extend(document::records(connection)?);

@@ -98,6 +98,7 @@ pub fn bind(
 enum Stage {
     Hello(HelloBody),
     Pages(vec::IntoIter<PageBody>),
+    Aged,
     End,
     Done(Exchanged),
 }
@@ -113,7 +114,10 @@ pub struct Applying {
     cursor_before: Option<Cursor>,
     was_in_full: bool,
     echo_in_full: bool,
-    asks_in_full: bool,
+    /// The next request differs from this one although nothing was read.
+    asks_otherwise: bool,
+    /// The server's clock.
+    server_now: UnixMillis,
     more_to_read: bool,
     settled: usize,
 }
@@ -122,6 +126,7 @@ impl Applying {
     /// Begins with the answer to a request.
     pub fn new(reply: Reply, request: &SyncRequest) -> Self {
         Self {
+            server_now: reply.hello.now,
             stage: Stage::Hello(reply.hello),
             pages: reply.pages,
             hints: reply.hints,
@@ -130,7 +135,7 @@ impl Applying {
             cursor_before: None,
             was_in_full: request.echo_in_full,
             echo_in_full: request.echo_in_full,
-            asks_in_full: false,
+            asks_otherwise: false,
             more_to_read: reply.end.more,
             settled: 0,
         }
@@ -154,7 +159,7 @@ impl Applying {
             }
             Stage::Pages(pages) => {
                 let Some(page) = pages.next() else {
-                    self.stage = Stage::End;
+                    self.stage = if self.more_to_read { Stage::End } else { Stage::Aged };
                     return Ok(None);
                 };
                 let applied = store.apply_page(&page)?;
@@ -162,10 +167,19 @@ impl Applying {
                 self.echo_in_full = applied.outcome == PageOutcome::NeedsFullEcho;
                 if self.echo_in_full {
                     // Nothing of the page was stored; it is asked for again with every byte.
-                    (self.more_to_read, self.asks_in_full) = (true, !self.was_in_full);
+                    (self.more_to_read, self.asks_otherwise) = (true, !self.was_in_full);
+                    self.stage = Stage::End;
+                }
+                if applied.outcome == PageOutcome::ReadAnew {
+                    (self.more_to_read, self.asks_otherwise) = (true, true);
                     self.stage = Stage::End;
                 }
                 Ok(Some(applied.changed))
+            }
+            Stage::Aged => {
+                self.stage = Stage::End;
+                // What cannot be let go now is let go another day.
+                Ok(store.let_go_aged(self.server_now).ok())
             }
             Stage::End => {
                 self.stage = Stage::Done(self.end(store)?);
@@ -188,7 +202,7 @@ impl Applying {
             asked: self.asked,
             hinted: self.hints.hints.len(),
             more_to_read: self.more_to_read || owes_receipt,
-            is_stuck: self.more_to_read && !has_moved && !self.asks_in_full,
+            is_stuck: self.more_to_read && !has_moved && !self.asks_otherwise,
             unsettled: counts.pending + counts.sending,
         })
     }

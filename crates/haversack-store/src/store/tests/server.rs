@@ -11,7 +11,7 @@ use haversack_core::{
 use haversack_protocol::{
     AcceptedRow, Assignment, ChangeSetId, Code, CollectionSchema, Cursor, DeviceId, DeviceRow, EpochCause,
     EpochRow, ErasedRow, LogPart, LogRow, PageBody, PartChange, PrincipalId, PushedChangeSet, RecordId,
-    RejectedRow, Rejection, Role, RowOrigin, Schema, ServerChange, ServerId, UnixMillis,
+    RejectedRow, Rejection, RestrictedRow, Role, RowOrigin, Schema, ServerChange, ServerId, UnixMillis,
 };
 
 use super::world::schema;
@@ -23,6 +23,7 @@ pub(super) struct Server {
     ids: BTreeMap<RecordId, ServerId>,
     devices: BTreeMap<DeviceId, (PrincipalId, Role)>,
     erased: BTreeSet<RecordId>,
+    restricted: BTreeSet<RecordId>,
     epochs: BTreeMap<RecordId, u32>,
     settled: BTreeMap<ChangeSetId, Option<Rejection>>,
     pub(super) log: Vec<LogRow>,
@@ -47,6 +48,7 @@ impl Server {
             ids: BTreeMap::new(),
             devices: BTreeMap::new(),
             erased: BTreeSet::new(),
+            restricted: BTreeSet::new(),
             epochs: BTreeMap::new(),
             settled: BTreeMap::new(),
             log: vec![],
@@ -109,6 +111,9 @@ impl Server {
         }
         if erased > 0 {
             return Err(AdmissionRefusal::Missing(vec![]));
+        }
+        if pushed.parts.iter().any(|part| self.restricted.contains(&part.record)) {
+            return Err(AdmissionRefusal::Rejected(Rejection::of(Code::Restricted)));
         }
         if pushed.parts.iter().any(|part| part.epoch != self.epoch(part.record)) {
             return Err(AdmissionRefusal::Missing(vec![]));
@@ -215,6 +220,14 @@ impl Server {
         self.empty_log_of(record);
         let position = self.next_position();
         self.log.push(LogRow::Erased(ErasedRow { position, record: erased_name(record) }));
+    }
+
+    /// Restricts a record, or lifts that.
+    pub(super) fn restrict(&mut self, record: RecordId, is_restricted: bool) {
+        self.restricted.remove(&record);
+        self.restricted.extend(is_restricted.then_some(record));
+        let position = self.next_position();
+        self.log.push(LogRow::Restricted(RestrictedRow { position, record, is_restricted }));
     }
 
     fn reject(&mut self, device: DeviceId, pushed: &PushedChangeSet, rejection: Rejection) {

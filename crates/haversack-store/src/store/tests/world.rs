@@ -28,7 +28,7 @@ pub(super) const SCHEMA: &str = r#"{"version": 1, "collections": {
         "calls": {"kind": "counter"},
         "tags": {"kind": "set"},
         "person": {"kind": "reference", "target": "person", "indexed": true}}},
-    "alarm": {"send_priority": 9, "fields": {
+    "alarm": {"send_priority": 9, "keep_days": 30, "fields": {
         "text": {"kind": "text", "required": true},
         "person": {"kind": "reference", "target": "person"}}}}}"#;
 
@@ -114,6 +114,13 @@ impl Phone {
 
     pub(super) fn next_page(&self, server: &Server, rows_max: usize) -> PageBody {
         server.page(self.device, self.position, rows_max, false)
+    }
+
+    /// The page behind the cursor in the store.
+    pub(super) fn page_after_cursor(&self, server: &Server, rows_max: usize, in_full: bool) -> PageBody {
+        let cursor = self.store.cursor().expect("reads");
+        let position = cursor.map_or(0, |cursor| server.position_of(&cursor));
+        server.page(self.device, position, rows_max, in_full)
     }
 
     /// Reads at most `rows_max` rows of the log.
