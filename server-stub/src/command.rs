@@ -12,8 +12,8 @@ use haversack_protocol::{PrincipalId, Role, Schema, TenantId, UnixMillis};
 use crate::erasure::named;
 use crate::http::now;
 use crate::{
-    Erased, LiveSettings, ServerConfig, ServerError, compact, erase, erase_fields, erasures, issue_token,
-    prove_state, restrict, restrictions, start,
+    Erased, LiveSettings, ServerConfig, ServerError, compact, erase, erase_fields, erasures, history,
+    issue_token, prove_state, restrict, restrictions, start,
 };
 
 /// What the server can be told to do.
@@ -31,6 +31,8 @@ pub enum Command {
     Erasures(ErasuresArgs),
     /// Begin records anew whose history has grown long.
     Compact(CompactArgs),
+    /// Tell every write of a record, those of compacted epochs included.
+    History(HistoryArgs),
     /// Take no edit of a record any more, or lift that.
     Restrict(RestrictArgs),
     /// List the records of which no edit is taken.
@@ -196,6 +198,28 @@ pub struct CompactArgs {
     pub quiet_hours: u32,
 }
 
+/// Arguments of `history`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Prints one line of JSON per write, epoch by epoch. What was erased is in none of them.
+
+Example:
+  haversack-server history --database server.db --schema schema.json --record P-000012")]
+pub struct HistoryArgs {
+    /// Database file; only read.
+    #[arg(long, value_name = "FILE")]
+    pub database: PathBuf,
+    /// Schema file (JSON).
+    #[arg(long, value_name = "FILE")]
+    pub schema: PathBuf,
+    /// The record: its record id or its server id.
+    #[arg(long, value_name = "ID", value_parser = record_named)]
+    pub record: Reference,
+    /// Print values of sensitive fields, too.
+    #[arg(long)]
+    pub show_sensitive: bool,
+}
+
 /// Arguments of `restrict`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
@@ -241,6 +265,7 @@ pub async fn run(command: Command) -> Result<(), ServerError> {
         Command::Prove(args) => prove(&args),
         Command::Erase(args) => say_json(&erased(&args)?),
         Command::Compact(args) => compacted(&args),
+        Command::History(args) => told(&args),
         Command::Restrict(args) => say_json(&restrict(&args.database, &args.record, !args.lift)?),
         Command::Restrictions(args) => restrictions(&args.database)?.iter().try_for_each(say_json),
         Command::Erasures(args) => erasures(&args.database)?.iter().try_for_each(say_json),
@@ -294,6 +319,11 @@ fn compacted(args: &CompactArgs) -> Result<(), ServerError> {
     let schema = Schema::from_json(&read(&args.schema)?)?;
     let quiet_since = UnixMillis(now().0 - i64::from(args.quiet_hours) * HOUR_MS);
     say_json(&compact(&args.database, &schema, quiet_since)?)
+}
+
+fn told(args: &HistoryArgs) -> Result<(), ServerError> {
+    let schema = Schema::from_json(&read(&args.schema)?)?;
+    history(&args.database, &schema, &args.record, args.show_sensitive)?.iter().try_for_each(say_json)
 }
 
 fn prove(args: &ProveArgs) -> Result<(), ServerError> {

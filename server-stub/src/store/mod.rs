@@ -4,6 +4,7 @@
 
 mod epoch;
 mod erase;
+mod history;
 mod prepare;
 mod probe;
 mod read;
@@ -13,6 +14,7 @@ mod write;
 
 pub(crate) use epoch::Beginning;
 pub(crate) use erase::{ErasureState, StoredErasure, erasures, known_erasures, outstanding, sweep};
+pub(crate) use history::Past;
 pub(crate) use prepare::prepare;
 pub(crate) use probe::{Probe, probe};
 pub(crate) use read::{Reader, Readers, StoredRow};

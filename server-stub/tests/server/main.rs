@@ -1,5 +1,6 @@
 //! The server over real HTTP on the loopback interface: what it accepts, refuses, remembers and survives.
 
+mod archive;
 #[cfg(unix)]
 mod binary;
 mod crafting;
